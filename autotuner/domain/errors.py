@@ -1,0 +1,59 @@
+"""Every error that autotuner raises on purpose.
+
+AutotunerError
+├── ConfigError            a configuration or policy that can't be used (field, value, fix)
+├── InvalidSettingsError   a knob or a value that the knob space does not have
+├── IllegalTransitionError an experiment asked to do what its phase does not allow
+├── AgentError             weights that do not fit this version (reason)
+├── HistoryError           the history can't be read or written
+└── TargetError            the target did not do what was asked
+    ├── TargetUnavailableError  no answer: nothing is known about what it did
+    ├── StaleGenerationError    somebody changed the settings since they were read
+    └── SettingsRefusedError    the target refuses a knob or a value (field, value)
+"""
+
+from __future__ import annotations
+
+
+class AutotunerError(Exception):
+    """Base of all errors raised on purpose; its text is fit for a user's eyes."""
+
+
+class ConfigError(AutotunerError):
+    """A configuration or policy that can't be used."""
+
+
+class InvalidSettingsError(AutotunerError):
+    """A knob that does not exist, is missing, or has a value outside its levels."""
+
+    def __init__(self, field: str, value: object, fix: str) -> None:
+        super().__init__(f"{field}={value!r}: {fix}")
+        self.field, self.value = field, value
+
+
+class IllegalTransitionError(AutotunerError):
+    """An experiment was asked to do what its phase does not allow."""
+
+
+class AgentError(AutotunerError):
+    """An agent's weights can't be used; the text says why."""
+
+
+class HistoryError(AutotunerError):
+    """The history can't be read or written."""
+
+
+class TargetError(AutotunerError):
+    """The target did not do what was asked."""
+
+
+class TargetUnavailableError(TargetError):
+    """No usable answer: whether the request took effect is unknown."""
+
+
+class StaleGenerationError(TargetError):
+    """The settings were changed by somebody else since they were read; nothing was applied."""
+
+
+class SettingsRefusedError(TargetError):
+    """The target refuses a knob or a value; nothing was applied."""

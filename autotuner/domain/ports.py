@@ -1,0 +1,108 @@
+"""The seams: what the core asks of the world. Small Protocols, in the domain's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from autotuner.domain.experiment import Experiment
+from autotuner.domain.knobs import KnobSpace, Settings, Value
+from autotuner.domain.slo import SLO
+from autotuner.domain.telemetry import ExposureBatch, Snapshot, StepRecord, Window
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """What really runs on a target, read back from it."""
+
+    settings: Mapping[str, Value]
+    generation: int
+    boot_id: str
+    applied_at: float  # on the target's clock
+    now: float  # the target's clock when it answered
+
+
+class Target(Protocol):
+    """The deployment that is tuned. Every call may raise TargetUnavailableError."""
+
+    def read_settings(self) -> LiveSettings: ...
+
+    def apply(self, settings: Settings, live: LiveSettings, reason: str) -> LiveSettings:
+        """Apply `settings` if `live` is still what runs.
+
+        Raises StaleGenerationError or SettingsRefusedError (nothing was applied), or
+        TargetUnavailableError (the outcome is unknown: read back, never retry blindly).
+        """
+        ...
+
+    def exposures(self, after: int) -> ExposureBatch: ...
+
+    def steps(self, after: int) -> tuple[Sequence[StepRecord], int]:
+        """Recent engine steps after the cursor, and the next cursor; empty where not offered."""
+        ...
+
+
+class MetricsSource(Protocol):
+    """Where numbers come from. Raises TargetUnavailableError when nothing was read."""
+
+    def snapshot(self) -> Snapshot: ...
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the target was asked to do of late, as the agent sees it."""
+
+    rate_rps: float
+    prompt_tokens: Sequence[int] = ()  # a sample of recent requests, with output_tokens row by row
+    output_tokens: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class PastTrial:
+    """One finished experiment as the proposers learn from it."""
+
+    control: Settings
+    treatment: Settings
+    effect: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class ProposalContext:
+    """Everything a proposer may look at."""
+
+    space: KnobSpace
+    incumbent: Settings
+    slo: SLO
+    workload: Workload
+    window: Window | None
+    attainment: float  # recent joint SLO attainment under the incumbent, 0..1 or NaN
+    steps: Sequence[StepRecord] = ()
+    forecast_rate_rps: float | None = None
+    past: Sequence[PastTrial] = ()
+    quarantined: frozenset[str] = field(default_factory=frozenset)  # digests never to propose
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A candidate with its reason; `predicted_effect` in attainment points where known."""
+
+    settings: Settings
+    proposer: str
+    reason: str
+    predicted_effect: float | None = None
+    agent_version: str | None = None
+
+
+class Proposer(Protocol):
+    """Thinks of candidates. None when it has nothing better to offer, with no side effects."""
+
+    def propose(self, context: ProposalContext) -> Proposal | None: ...
+
+
+class ExperimentLog(Protocol):
+    """The history as the daemon writes it: each call is durable when it returns."""
+
+    def record_experiment(self, experiment: Experiment) -> None: ...
