@@ -1,0 +1,223 @@
+"""The one place that names concrete classes: configuration in, a wired service out."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotuner.alerts.delivery import Courier
+from autotuner.alerts.lifecycle import Severity, Timing
+from autotuner.alerts.rules import AlertRule, Comparison, Tier
+from autotuner.alerts.webhook import WebhookSender
+from autotuner.config import (
+    AlertRuleConfig,
+    Config,
+    ForecastConfig,
+    Policy,
+    TargetConfig,
+    WebhookConfig,
+    load_policy,
+)
+from autotuner.daemon import Daemon
+from autotuner.domain.errors import ConfigError
+from autotuner.domain.ports import MetricsSource, Proposer, Target
+from autotuner.forecast.service import Forecaster, ForecastSettings
+from autotuner.history.store import History, open_history
+from autotuner.instruments import Instruments
+from autotuner.journal import Journal, JournalOptions
+from autotuner.logs import configure_logs
+from autotuner.metrics.scrape import PrometheusTextSource
+from autotuner.observer import Horizon, Observer
+from autotuner.resources import resource_folder
+from autotuner.service import Job, Service
+from autotuner.targets.worker import WorkerTarget
+from autotuner.tuner import Mode, Rules, Tuner
+from autotuner.watch import Watch, WatchOptions
+from autotuner.web.app import WebServer, create_app
+
+DELIVER_EVERY_S = 2.0
+PRUNE_EVERY_S = 6 * 3600.0
+DAY_S = 86400.0
+
+
+def open_configured_history(config: Config) -> History:
+    """The history that the configuration names, its tables brought up to date."""
+    return open_history(config.history)
+
+
+def run_service(config: Config) -> None:
+    """Runs the daemon, its HTTP and its jobs until a signal ends them."""
+    configure_logs(config.log.format, config.log.level)
+    history = open_configured_history(config)
+    service = build_service(config, history)
+    web = WebServer(
+        create_app(service.instruments.registry, service.health),
+        config.listen.host,
+        config.listen.port,
+    )
+    web.start()
+    try:
+        service.run()
+    finally:
+        web.stop()
+        history.close()
+
+
+def build_service(config: Config, history: History) -> Service:
+    """Everything wired, nothing started."""
+    instruments = Instruments()
+    receivers = tuple(hook.name for hook in config.webhooks)
+    daemons, jobs = [], []
+    for target in config.targets:
+        policy = load_policy(target.policy, resource_folder("policies"))
+        daemon = build_daemon(config, target, policy, history, instruments, receivers)
+        daemons.append(daemon)
+        jobs.append(Job(f"refit:{target.name}", policy.forecast.refit_s, daemon.watch.refit))
+    courier = Courier(history, {h.name: _sender(h) for h in config.webhooks}, seed=os.getpid())
+    jobs.append(Job("deliver", DELIVER_EVERY_S, courier.deliver_due))
+    keep_s = config.keep_days * DAY_S
+    jobs.append(Job("prune", PRUNE_EVERY_S, lambda now: history.prune(now - keep_s)))
+    return Service(daemons, jobs, instruments, config.cycle_s)
+
+
+def build_daemon(
+    config: Config,
+    target: TargetConfig,
+    policy: Policy,
+    history: History,
+    instruments: Instruments,
+    receivers: tuple[str, ...],
+) -> Daemon:
+    """One target's daemon against the live target."""
+    token = _secret(target.admin_token_file, f"targets.{target.name}.admin_token_file")
+    ends = Ends(
+        target=WorkerTarget(target.url, token, target.timeout_s),
+        metrics=PrometheusTextSource(target.url, target.timeout_s),
+        stale_s=max(60.0, 5 * config.cycle_s),
+    )
+    forecaster = Forecaster(_forecast_settings(policy.forecast))
+    return assemble(
+        target.name, target.url, policy, history, instruments, ends, forecaster,
+        receivers=receivers, mode=Mode(target.mode),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The two ends of a loop: what is tuned, and where its numbers come from."""
+
+    target: Target
+    metrics: MetricsSource
+    stale_s: float
+
+
+def assemble(
+    name: str,
+    url: str,
+    policy: Policy,
+    history: History,
+    instruments: Instruments,
+    ends: Ends,
+    forecaster: Forecaster,
+    *,
+    receivers: tuple[str, ...] = (),
+    mode: Mode = Mode.ACTIVE,
+) -> Daemon:
+    """A daemon from its parts: the live service and the replay differ only in `ends`."""
+    slo, space, proposing = policy.slo.to_domain(), policy.space(), policy.proposer
+    rules = Rules(
+        target=name,
+        space=space,
+        slo=slo,
+        plan=policy.experiment.to_domain(),
+        goal_attainment=proposing.goal_attainment,
+        min_requests=proposing.min_requests,
+        pause_s=proposing.pause_s,
+        retry_s=proposing.retry_s,
+    )
+    identity = f"{socket.gethostname()}:{os.getpid()}"
+    watching = WatchOptions(
+        target=name,
+        bucket_s=policy.forecast.bucket_s,
+        horizon_s=policy.forecast.horizon_s,
+        history_s=policy.forecast.history_days * DAY_S,
+        rules=tuple(map(_rule, policy.alerts)),
+        receivers=receivers,
+    )
+    journal = JournalOptions(identity, name, url, proposing.quarantine_s)
+    history.record_target(
+        name, kind="worker", url=url, at=time.time(), info=history.target_info(name)
+    )
+    return Daemon(
+        name=name,
+        target=ends.target,
+        observer=Observer(
+            ends.target, ends.metrics, slo, Horizon(proposing.observe_s, ends.stale_s)
+        ),
+        watch=Watch(history, forecaster, watching),
+        tuner=Tuner(rules, build_proposer(policy)),
+        journal=Journal(history, journal, space),
+        instruments=instruments,
+        mode=mode,
+    )
+
+
+def build_proposer(policy: Policy) -> Proposer:
+    """The proposer that the policy names; an agent's weights are checked here, at start."""
+    from autotuner.agent.artifact import load_artifact
+    from autotuner.agent.baselines import HillClimbProposer, RandomProposer
+    from autotuner.agent.proposer import PPOProposer
+
+    chosen = policy.proposer
+    if chosen.kind == "random":
+        return RandomProposer()
+    if chosen.kind == "hill-climb":
+        return HillClimbProposer()
+    return PPOProposer(load_artifact(agent_path(chosen.agent)), min_gain=chosen.min_gain)
+
+
+def agent_path(name: str) -> Path:
+    """Where the agent `name` lies, without suffix: a path as given, or under policies/agents."""
+    return Path(name) if "/" in name else resource_folder("policies") / "agents" / name
+
+
+def _forecast_settings(forecast: ForecastConfig) -> ForecastSettings:
+    return ForecastSettings(
+        step_s=forecast.bucket_s,
+        window_s=forecast.history_days * DAY_S,
+        time_limit_s=forecast.time_limit_s,
+    )
+
+
+def _rule(rule: AlertRuleConfig) -> AlertRule:
+    above = rule.above is not None
+    return AlertRule(
+        name=rule.name,
+        tier=Tier(rule.tier),
+        series=rule.series,
+        comparison=Comparison.ABOVE if above else Comparison.BELOW,
+        threshold=rule.above if above else rule.below,
+        timing=Timing(for_s=rule.for_s),
+        severity=Severity(rule.severity),
+    )
+
+
+def _sender(hook: WebhookConfig) -> WebhookSender:
+    secret = _secret(hook.secret_file, f"webhooks.{hook.name}.secret_file")
+    return WebhookSender(hook.url, secret, connect_s=hook.timeout_s, read_s=hook.timeout_s)
+
+
+def _secret(path: Path | None, field: str) -> str | None:
+    """The file's text without the newline at its end; raises ConfigError naming the field."""
+    if path is None:
+        return None
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except OSError as problem:
+        raise ConfigError(f"{field}={str(path)!r}: can't be read ({problem.strerror})") from problem
+    if not secret:
+        raise ConfigError(f"{field}={str(path)!r}: is empty; put the secret into it")
+    return secret

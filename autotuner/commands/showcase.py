@@ -1,0 +1,30 @@
+"""`autotuner demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    folder: Annotated[
+        Path | None, typer.Option(help="Where history, logs and figure go; default: .demo/TIME.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=4, max=120, help="At most this long.")] = 15.0,
+    seed: Annotated[int, typer.Option(help="Of the load.")] = 7,
+) -> None:
+    """Take poor settings to proven better ones, with a real model, load and daemon."""
+    from rich.console import Console
+
+    from autotuner.demo.play import DemoOptions, default_folder, play
+
+    console = Console()
+    try:
+        ending = play(DemoOptions(folder or default_folder(), minutes, seed), console)
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is left running")
+        raise typer.Exit(130) from None
+    if not ending.accepted or ending.ratio < 2:
+        raise typer.Exit(1)

@@ -1,0 +1,117 @@
+"""One cycle of the control loop on one page: read, decide, record, act, and say why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from autotuner.abtest import switchback
+from autotuner.domain.errors import (
+    SettingsRefusedError,
+    StaleGenerationError,
+    TargetError,
+    TargetUnavailableError,
+)
+from autotuner.domain.ports import LiveSettings, Target
+from autotuner.instruments import Instruments
+from autotuner.journal import Journal
+from autotuner.observer import Observer
+from autotuner.tuner import Action, Decision, Mode, Observation, Tuner, TunerState
+from autotuner.watch import Watch
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Daemon:
+    """Keeps one target at its best settings. `run_cycle` is all it does; others call it on time."""
+
+    name: str
+    target: Target
+    observer: Observer
+    watch: Watch
+    tuner: Tuner
+    journal: Journal
+    instruments: Instruments
+    mode: Mode = Mode.ACTIVE
+    state: TunerState | None = None
+
+    def run_cycle(self, now: float) -> str:
+        """One turn of the loop at `now` (s since the epoch); returns what was done and why.
+
+        Never raises for a target that is down; a history that can't be written raises, since
+        nothing may be done that is not recorded.
+        """
+        wishes = self.journal.wishes(now)
+        seen = self.observer.observe(self.state.experiment if self.state else None)
+        if self.state is None:
+            if seen.live is None:
+                return self._told(Action.HOLD, seen.problem or "waiting for the target", now)
+            self.state = self.journal.wake(seen.live, self.mode, now)
+        state = replace(self.state, mode=wishes.mode or self.state.mode)
+        seen = self.watch.look(replace(seen, wish=wishes.wish), now)
+        decision = self.tuner.decide(state, seen, now)
+        number = self.journal.record(state, decision, seen, now)
+        self.state = self._act(state, decision, seen, number, now)
+        self.watch.tell(seen, decision, now)
+        self.instruments.traffic(self.name, seen.traffic)
+        self.instruments.experiment(self.name, self.state.experiment)
+        return self._told(decision.action, decision.reason, now)
+
+    def stop(self, now: float) -> str:
+        """Ends a running test and leaves the incumbent live; the last thing a daemon does."""
+        if self.state is None or self.state.experiment is None:
+            return "stopped; the incumbent is live"
+        seen = self.observer.observe(self.state.experiment)
+        decision = self.tuner.stop(self.state, "the daemon was stopped", now)
+        number = self.journal.record(self.state, decision, seen, now)
+        self.state = self._act(self.state, decision, seen, number, now)
+        return self._told(decision.action, decision.reason, now)
+
+    def _act(
+        self, before: TunerState, decision: Decision, seen: Observation, number: int, now: float
+    ) -> TunerState:
+        """Applies what was decided and recorded; what is unknown is read back in the next cycle."""
+        if decision.apply is None:
+            return replace(decision.state, intended=decision.state.intended or seen.live)
+        try:
+            if seen.live is None:
+                raise TargetUnavailableError("the target does not answer")
+            applied = self.target.apply(decision.apply, seen.live, decision.reason)
+        except TargetError as problem:
+            return self._failed(before, decision, number, problem, now)
+        self.journal.applied(number, now, applied.generation)
+        after = replace(decision.state, intended=applied, unconfirmed=None, unsettled=False)
+        return self._opened(after, applied, now) if decision.opens_slot else after
+
+    def _opened(self, state: TunerState, applied: LiveSettings, now: float) -> TunerState:
+        """The slot that just began, recorded at once: a crash must find it."""
+        assert state.experiment is not None, "only a running experiment opens slots"
+        experiment = switchback.slot_started(state.experiment, applied)
+        self.journal.experiment(experiment, now)
+        return replace(state, experiment=experiment)
+
+    def _failed(
+        self,
+        before: TunerState,
+        decision: Decision,
+        number: int,
+        problem: TargetError,
+        now: float,
+    ) -> TunerState:
+        log.warning("apply.failed", target=self.name, problem=str(problem))
+        refused = str(problem) if isinstance(problem, SettingsRefusedError) else None
+        known = isinstance(problem, SettingsRefusedError | StaleGenerationError)
+        self.journal.not_applied(number, str(problem), known=known, now=now)
+        after = self.tuner.failed(before, decision, refused)
+        if after.experiment is None and decision.state.experiment is not None:
+            why = f"its settings could not be applied: {problem}"
+            self.journal.experiment(switchback.abort(decision.state.experiment, why), now)
+        return after
+
+    def _told(self, action: Action, reason: str, now: float) -> str:
+        log.info("cycle", target=self.name, action=action.value, reason=reason)
+        self.instruments.cycle(self.name, action.value)
+        self.journal.alive(reason, self.state.mode if self.state else self.mode, now)
+        return reason

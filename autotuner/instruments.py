@@ -1,0 +1,79 @@
+"""The daemon's own Prometheus metrics, in a registry of its own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from autotuner.domain.experiment import Experiment
+from autotuner.tuner import Traffic
+
+CYCLE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Instruments:
+    """What the daemon tells of itself; one instance per process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._cycles = Counter(
+            "autotuner_cycles",
+            "Cycles by what they did",
+            ["target", "action"],
+            registry=self.registry,
+        )
+        self.cycle_seconds = Histogram(
+            "autotuner_cycle_seconds",
+            "Time of one cycle",
+            ["target"],
+            buckets=CYCLE_BUCKETS,
+            registry=self.registry,
+        )
+        self.failures = Counter(
+            "autotuner_cycle_failures", "Cycles that raised", ["target"], registry=self.registry
+        )
+        self.misfires = Counter(
+            "autotuner_misfires",
+            "Runs of a job that came late or were merged into the next",
+            ["job"],
+            registry=self.registry,
+        )
+        self._attainment = Gauge(
+            "autotuner_attainment",
+            "Recent joint SLO attainment, 0..1",
+            ["target"],
+            registry=self.registry,
+        )
+        self._offered = Gauge(
+            "autotuner_offered_rps",
+            "Requests that ended per second",
+            ["target"],
+            registry=self.registry,
+        )
+        self._confidence = Gauge(
+            "autotuner_experiment_confidence",
+            "Anytime-valid confidence of the running test, 0..1",
+            ["target"],
+            registry=self.registry,
+        )
+        self._pairs = Gauge(
+            "autotuner_experiment_pairs",
+            "Pairs counted in the running test",
+            ["target"],
+            registry=self.registry,
+        )
+        self.alerts_waiting = Gauge(
+            "autotuner_alerts_undelivered", "Alerts still in the outbox", registry=self.registry
+        )
+
+    def cycle(self, target: str, action: str) -> None:
+        self._cycles.labels(target, action).inc()
+
+    def traffic(self, target: str, traffic: Traffic | None) -> None:
+        if traffic is not None:
+            self._attainment.labels(target).set(traffic.attainment)
+            self._offered.labels(target).set(traffic.workload.rate_rps)
+
+    def experiment(self, target: str, experiment: Experiment | None) -> None:
+        looks = experiment.looks if experiment else ()
+        self._confidence.labels(target).set(looks[-1].confidence if looks else 0.0)
+        self._pairs.labels(target).set(looks[-1].pairs if looks else 0)

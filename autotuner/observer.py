@@ -1,0 +1,145 @@
+"""Loads the world once per cycle into an immutable Observation. All reading happens here.
+
+Must not decide anything: what it can't read it reports as a `problem`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from autotuner.domain.errors import TargetError
+from autotuner.domain.experiment import Experiment
+from autotuner.domain.ports import LiveSettings, MetricsSource, Target, Workload
+from autotuner.domain.slo import SLO
+from autotuner.domain.telemetry import (
+    Exposure,
+    ExposureBatch,
+    Outcome,
+    Snapshot,
+    StepRecord,
+    Window,
+)
+from autotuner.metrics.window import WindowRefusedError, between
+from autotuner.tuner import Observation, Traffic
+
+MAX_STEPS = 4000  # chosen: about two minutes of engine steps, plenty for four coefficients
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """How far back the observer looks, seconds. `stale_s`: a window longer than this is no news."""
+
+    observe_s: float
+    stale_s: float
+
+
+class Observer:
+    """Keeps the cursors and the recent past of one target between cycles."""
+
+    def __init__(self, target: Target, metrics: MetricsSource, slo: SLO, horizon: Horizon) -> None:
+        self._target, self._metrics, self._slo, self._horizon = target, metrics, slo, horizon
+        self._snapshot: Snapshot | None = None
+        self._boot: str | None = None
+        self._cursor = 0
+        self._overrun_at: float | None = None
+        self._recent: deque[Exposure] = deque()
+        self._steps: deque[StepRecord] = deque(maxlen=MAX_STEPS)
+        self._step_cursor = 0
+
+    def observe(self, experiment: Experiment | None) -> Observation:
+        """One reading of everything. Never raises for a target that is down or speaks nonsense."""
+        try:
+            live = self._target.read_settings()
+            self._follow_boot(live)
+            batch = self._exposures(live, experiment)
+            self._read_steps()
+        except TargetError as problem:
+            return Observation(live=None, problem=f"the target can't be read: {problem}")
+        window, trouble = self._window()
+        return Observation(
+            live=live,
+            batch=batch,
+            traffic=self._traffic(live),
+            window=window,
+            steps=tuple(self._steps),
+            problem=trouble,
+        )
+
+    def _follow_boot(self, live: LiveSettings) -> None:
+        """A new boot starts its logs afresh: old cursors and figures mean nothing there."""
+        if live.boot_id == self._boot:
+            return
+        self._boot, self._cursor, self._step_cursor, self._snapshot = live.boot_id, 0, 0, None
+        self._recent.clear()
+        self._steps.clear()
+
+    def _exposures(self, live: LiveSettings, experiment: Experiment | None) -> ExposureBatch:
+        batch = self._target.exposures(self._cursor)
+        self._recent.extend(batch.exposures)
+        self._cursor = batch.next
+        if batch.overrun:
+            self._overrun_at = live.now
+        began = experiment.slots[0].started_at if experiment and experiment.slots else live.now
+        self._forget_before(min(began, live.now - self._horizon.observe_s))
+        hole = self._overrun_at is not None and self._overrun_at >= began
+        wanted = tuple(e for e in self._recent if e.arrival >= began) if experiment else ()
+        return replace(batch, exposures=wanted, overrun=hole)
+
+    def _forget_before(self, when: float) -> None:
+        """Exposures come in order of their end, so long requests near the edge may stay a while."""
+        while self._recent and self._recent[0].arrival < when:
+            self._recent.popleft()
+
+    def _read_steps(self) -> None:
+        steps, self._step_cursor = self._target.steps(self._step_cursor)
+        self._steps.extend(steps)
+
+    def _window(self) -> tuple[Window | None, str | None]:
+        """The window since the last scrape, or why there is none that can be trusted."""
+        earlier = self._snapshot
+        try:
+            self._snapshot = self._metrics.snapshot()
+        except TargetError as problem:
+            return None, f"metrics can't be read: {problem}"
+        if earlier is None:
+            return None, None
+        if self._snapshot.at - earlier.at > self._horizon.stale_s:
+            return (
+                None,
+                f"metrics are stale: {self._snapshot.at - earlier.at:.0f} s between scrapes",
+            )
+        try:
+            window = between(earlier, self._snapshot)
+        except WindowRefusedError as problem:
+            return None, str(problem)
+        return window, None if window.valid else "latencies are not numbers though requests ended"
+
+    def _traffic(self, live: LiveSettings) -> Traffic:
+        recent = [e for e in self._recent if e.arrival >= live.now - self._horizon.observe_s]
+        return summarise(recent, live, self._slo, self._horizon.observe_s)
+
+
+def summarise(
+    recent: Sequence[Exposure], live: LiveSettings, slo: SLO, observe_s: float
+) -> Traffic:
+    """The recent requests as the brain sees them: attainment of those under `live` alone.
+
+    The offered rate counts every arrival that has ended, whatever settings it met.
+    """
+    mine = [
+        e
+        for e in recent
+        if e.generation_start == e.generation_end == live.generation
+        and e.outcome is not Outcome.ABORT
+    ]
+    good = sum(slo.met_by(e) for e in mine)
+    span = min(observe_s, live.now - min((e.arrival for e in recent), default=live.now))
+    workload = Workload(
+        rate_rps=len(recent) / span if span > 0 else 0.0,
+        prompt_tokens=tuple(e.prompt_tokens for e in recent if e.served),
+        output_tokens=tuple(e.output_tokens for e in recent if e.served),
+    )
+    attainment = good / len(mine) if mine else float("nan")
+    return Traffic(requests=len(mine), attainment=attainment, workload=workload)

@@ -1,0 +1,58 @@
+"""Finds and runs the studies of a checkout (they are not part of the installed package)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autotuner.domain.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Study:
+    """One folder under experiments/studies with a `study.py` that has `run(quick, out)`."""
+
+    name: str
+    folder: Path
+
+    @property
+    def question(self) -> str:
+        """The first line of the study's own docstring."""
+        return (self._module().__doc__ or "").strip().splitlines()[0]
+
+    def run(self, *, quick: bool, out: Path) -> dict[str, Any]:
+        """The results as they stand in results.json; figure and results are written into `out`."""
+        results: dict[str, Any] = self._module().run(quick=quick, out=out)
+        return results
+
+    def _module(self) -> Any:
+        if str(ROOT) not in sys.path:
+            sys.path.insert(0, str(ROOT))
+        return importlib.import_module(f"experiments.studies.{self.name}.study")
+
+
+def find_studies() -> list[Study]:
+    """All studies by name; raises ConfigError outside a checkout."""
+    home = ROOT / "experiments" / "studies"
+    if not home.is_dir():
+        raise ConfigError("studies: not part of an installed package; run this in a checkout")
+    return [Study(p.parent.name, p.parent) for p in sorted(home.glob("*/study.py"))]
+
+
+def choose(names: Sequence[str], *, every: bool) -> list[Study]:
+    """The studies asked for; raises ConfigError for none or an unknown name."""
+    found = {study.name: study for study in find_studies()}
+    if every:
+        return list(found.values())
+    if not names:
+        raise ConfigError(f"study: name one or give --all; there are {', '.join(found)}")
+    for name in names:
+        if name not in found:
+            raise ConfigError(f"study={name!r}: unknown; there are {', '.join(found)}")
+    return [found[name] for name in names]
