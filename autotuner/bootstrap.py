@@ -28,7 +28,6 @@ from autotuner.forecast.service import Forecaster, ForecastSettings
 from autotuner.history.store import History, open_history
 from autotuner.instruments import Instruments
 from autotuner.journal import Journal, JournalOptions
-from autotuner.logs import configure_logs
 from autotuner.metrics.scrape import PrometheusTextSource
 from autotuner.observer import Horizon, Observer
 from autotuner.resources import resource_folder
@@ -36,7 +35,6 @@ from autotuner.service import Job, Service
 from autotuner.targets.worker import WorkerTarget
 from autotuner.tuner import Mode, Rules, Tuner
 from autotuner.watch import Watch, WatchOptions
-from autotuner.web.app import WebServer, create_app
 
 DELIVER_EVERY_S = 2.0
 PRUNE_EVERY_S = 6 * 3600.0
@@ -46,24 +44,6 @@ DAY_S = 86400.0
 def open_configured_history(config: Config) -> History:
     """The history that the configuration names, its tables brought up to date."""
     return open_history(config.history)
-
-
-def run_service(config: Config) -> None:
-    """Runs the daemon, its HTTP and its jobs until a signal ends them."""
-    configure_logs(config.log.format, config.log.level)
-    history = open_configured_history(config)
-    service = build_service(config, history)
-    web = WebServer(
-        create_app(service.instruments.registry, service.health),
-        config.listen.host,
-        config.listen.port,
-    )
-    web.start()
-    try:
-        service.run()
-    finally:
-        web.stop()
-        history.close()
 
 
 def build_service(config: Config, history: History) -> Service:
@@ -167,7 +147,7 @@ def assemble(
 
 def build_proposer(policy: Policy) -> Proposer:
     """The proposer that the policy names; an agent's weights are checked here, at start."""
-    from autotuner.agent.artifact import load_artifact
+    from autotuner.agent.artifact import load
     from autotuner.agent.baselines import HillClimbProposer, RandomProposer
     from autotuner.agent.proposer import PPOProposer
 
@@ -176,7 +156,7 @@ def build_proposer(policy: Policy) -> Proposer:
         return RandomProposer()
     if chosen.kind == "hill-climb":
         return HillClimbProposer()
-    return PPOProposer(load_artifact(agent_path(chosen.agent)), min_gain=chosen.min_gain)
+    return PPOProposer(load(agent_path(chosen.agent)), min_gain=chosen.min_gain)
 
 
 def agent_path(name: str) -> Path:

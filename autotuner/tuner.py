@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from autotuner.abtest import switchback
-from autotuner.abtest.design import plan_check
+from autotuner.abtest.design import arm_of, plan_check
+from autotuner.abtest.view import View
 from autotuner.domain.experiment import Conclusion, Experiment, Plan, Verdict
 from autotuner.domain.knobs import KnobSpace, Settings
 from autotuner.domain.ports import (
@@ -101,6 +102,7 @@ class TunerState:
     quarantined: frozenset[str] = frozenset()
     unconfirmed: Settings | None = None
     unsettled: bool = False
+    down_since: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class Tuner:
             return self.stop(state, "paused by a person", now)
         if seen.live is None:
             return self._blind(state, seen, now)
+        state = replace(state, down_since=None)
         if drift := self._drift(state, seen.live, now):
             return drift
         if state.mode is Mode.PAUSED:
@@ -177,12 +180,12 @@ class Tuner:
         why = seen.problem or "the target does not answer"
         if state.experiment is None:
             return Decision(Action.HOLD, why, state, alert="TargetDown")
-        step = switchback.advance(
-            state.experiment, switchback.TestView(live=None, slo=self.rules.slo), now
-        )
+        since = state.down_since if state.down_since is not None else now
+        view = View(live=None, unreachable_s=now - since)
+        step = switchback.advance(state.experiment, view, now, self.rules.slo)
         if not step.experiment.running:
             return self._conclude(state, step.experiment, now)
-        held = replace(state, experiment=step.experiment)
+        held = replace(state, experiment=step.experiment, down_since=since)
         return Decision(Action.HOLD, f"{why}; {step.reason}", held, alert="TargetDown")
 
     # ---- drift
@@ -198,7 +201,7 @@ class Tuner:
             moved = replace(state, incumbent=running, intended=live)
             return Decision(Action.HOLD, f"{state.mode}: {running!r} runs now, noted", moved)
         if live.boot_id != intended.boot_id:
-            return self._repair(state, live, now)
+            return None if state.experiment else self._repair(state, live)
         if running in (state.unconfirmed, self.rules.space.restrict(intended.settings)):
             return None
         why = f"a person changed the settings to {running!r}: adopted as the incumbent"
@@ -209,11 +212,9 @@ class Tuner:
         concluded = self._after(adopted, ended, now)
         return Decision(Action.HOLD, why, concluded, concluded=ended, alert="SettingsDrift")
 
-    def _repair(self, state: TunerState, live: LiveSettings, now: float) -> Decision:
+    def _repair(self, state: TunerState, live: LiveSettings) -> Decision:
+        """Between tests; within one the test itself drops the pair and applies its next slot."""
         why = "the target restarted and lost its settings: the incumbent is put back"
-        if state.experiment is not None:
-            ended = switchback.abort(state.experiment, "the target restarted during the test")
-            return replace(self._conclude(state, ended, now), reason=why, alert="TargetRestarted")
         current = replace(state, intended=live)
         return Decision(
             Action.ROLLBACK, why, current, apply=state.incumbent, alert="TargetRestarted"
@@ -223,17 +224,18 @@ class Tuner:
     def _advance(
         self, state: TunerState, experiment: Experiment, seen: Observation, now: float
     ) -> Decision:
-        view = switchback.TestView(live=seen.live, batch=seen.batch, slo=self.rules.slo)
-        step = switchback.advance(experiment, view, now)
+        view = _view(seen, state.intended)
+        step = switchback.advance(experiment, view, now, self.rules.slo)
         if not step.experiment.running:
             return self._conclude(state, step.experiment, now)
-        after = replace(state, experiment=step.experiment)
+        after = replace(state, experiment=step.experiment, intended=seen.live)
         return Decision(
             Action.CONTINUE,
             step.reason,
             after,
             apply=step.apply,
-            opens_slot=step.apply is not None and step.opens_slot,
+            opens_slot=step.apply is not None,
+            alert="TargetRestarted" if view.boot_changed else None,
         )
 
     def _conclude(self, state: TunerState, ended: Experiment, now: float) -> Decision:
@@ -303,7 +305,7 @@ class Tuner:
             Action.START,
             f"testing {_diff(proposal.settings, state.incumbent)}: {proposal.reason}",
             replace(state, experiment=planned),
-            apply=planned.settings_of(switchback.next_arm(planned)),
+            apply=planned.settings_of(arm_of(seed, 0)),
             opens_slot=True,
             proposal=proposal,
         )
@@ -349,6 +351,19 @@ class Tuner:
         if proposal.predicted_effect is None:
             return None
         return plan_check(proposal.predicted_effect, self.rules.plan.prior_sd, self.rules.plan)
+
+
+def _view(seen: Observation, intended: LiveSettings | None) -> View:
+    """What the running test is shown of this cycle."""
+    batch, live = seen.batch, seen.live
+    rebooted = live is not None and intended is not None and live.boot_id != intended.boot_id
+    return View(
+        live=live,
+        exposures=batch.exposures if batch else (),
+        in_flight=batch.in_flight if batch else {},
+        overrun=batch.overrun if batch else False,
+        boot_changed=rebooted,
+    )
 
 
 def _conclusion(ended: Experiment) -> Conclusion:

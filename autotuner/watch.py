@@ -113,7 +113,9 @@ class Watch:
         self._bucket.clear()
         if not means:
             return
-        self._history.append_samples(self._options.target, means, at)
+        self._history.append_samples(
+            self._options.target, [(series, at, value) for series, value in means.items()]
+        )
         self._scores = tuple(
             self._score(series, at, means[series]) for series in FORECAST_KINDS if series in means
         )

@@ -18,8 +18,8 @@ TargetOption = Annotated[
 
 def run(config: ConfigOption) -> None:
     """Run the daemon until SIGTERM or Ctrl-C; the incumbent is live when it ends."""
-    from autotuner.bootstrap import run_service
     from autotuner.config import load_config
+    from autotuner.web.serve import run_service
 
     run_service(load_config(config))
 

@@ -1,0 +1,87 @@
+"""What one slot served, request by request; never which arm was better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from autotuner.domain.experiment import Plan, Slot, SlotOutcome
+from autotuner.domain.slo import SLO
+from autotuner.domain.telemetry import Exposure, Outcome
+
+
+def slot_outcome(
+    exposures: Iterable[Exposure], slot: Slot, ended_at: float, plan: Plan, slo: SLO
+) -> SlotOutcome:
+    """The outcome of `slot`, whose settings stopped to act at `ended_at` or later.
+
+    Its requests are those it admitted in [counted_from, ended_at − cooldown_s]. One that ended
+    under the same generation counts; one that ended under a later one counts, as missed, only if
+    a deadline had passed before `ended_at`. An aborted request counts nowhere, nor does one whose
+    times are no numbers: a broken measurement is no miss.
+    """
+    start = slot.started_at if slot.counted_from is None else slot.counted_from
+    end = ended_at - plan.cooldown_s
+    admitted = [
+        request
+        for request in exposures
+        if request.generation_start == slot.generation
+        and start <= request.arrival <= end
+        and request.outcome is not Outcome.ABORT
+        and _measured(request)
+    ]
+    inside = [r for r in admitted if r.generation_end == slot.generation]
+    across = [r for r in admitted if r.generation_end != slot.generation]
+    missed = [r for r in across if missed_before(r, ended_at, slo)]
+    served = [r for r in inside if r.served]
+    return SlotOutcome(
+        requests=len(inside) + len(missed),
+        good=sum(slo.met_by(r) for r in inside),
+        failed=sum(r.failed for r in inside),
+        straddlers=len(across) - len(missed),
+        counted_s=max(0.0, end - start),
+        ttft_p95_s=_p95([r.ttft_s for r in served]),
+        gap_p95_s=_p95([r.gap_max_s for r in served]),
+        e2el_mean_s=float(np.mean([r.e2el_s for r in served])) if served else math.nan,
+        prompt_tokens=sum(r.prompt_tokens for r in (*inside, *missed)),
+        output_tokens=sum(r.output_tokens for r in (*inside, *missed)),
+    )
+
+
+def missed_before(request: Exposure, switch_at: float, slo: SLO) -> bool:
+    """Whether a request had certainly missed a deadline before `switch_at`."""
+    return _late(request.arrival, request.ttft_s, slo.ttft_s, switch_at) or _late(
+        request.arrival, request.e2el_s, slo.e2el_s, switch_at
+    )
+
+
+def difference(control: SlotOutcome, treatment: SlotOutcome, outcome: str) -> float:
+    """A pair's difference, positive when the treatment was better; NaN where there is none.
+
+    `attainment`: share points. `e2el`: log ratio of the mean whole-request times.
+    """
+    if outcome == "attainment":
+        return treatment.attainment - control.attainment
+    if outcome == "e2el":
+        if not (control.e2el_mean_s > 0 and treatment.e2el_mean_s > 0):
+            return math.nan
+        return math.log(control.e2el_mean_s) - math.log(treatment.e2el_mean_s)
+    raise ValueError(f"outcome={outcome!r}: give attainment or e2el")
+
+
+def _measured(request: Exposure) -> bool:
+    times = (request.ttft_s, request.tpot_s, request.gap_max_s, request.e2el_s)
+    return all(time is None or math.isfinite(time) for time in times)
+
+
+def _late(arrival: float, took_s: float | None, target_s: float | None, switch_at: float) -> bool:
+    if target_s is None or arrival + target_s >= switch_at:
+        return False
+    return took_s is None or took_s > target_s
+
+
+def _p95(values: Sequence[float | None]) -> float:
+    kept = [value for value in values if value is not None]
+    return float(np.percentile(kept, 95)) if kept else math.nan

@@ -1,0 +1,114 @@
+"""From the target's step log to a step model, by non-negative least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from autotuner.agent.stepmodel import CPU_PRIOR, Floats, StepModel
+from autotuner.domain.telemetry import StepRecord
+
+MIN_RECORDS = 40  # below it nothing is fitted; chosen
+_OUTLIER_DEVIATIONS = 6.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A step model with how well it is known.
+
+    `standard_errors` are those of (t0_s, decode_s, prefill_s, context_s), 0 where the prior's
+    coefficient was kept. `residual_s` is the standard deviation of what the model leaves over.
+    """
+
+    model: StepModel
+    standard_errors: tuple[float, float, float, float]
+    residual_s: float
+    records: int
+    fitted: bool
+    note: str
+
+    @property
+    def relative_errors(self) -> Floats:
+        """Standard error over coefficient, per coefficient; 0 where that says nothing."""
+        m = self.model
+        values = np.array([m.t0_s, m.decode_s, m.prefill_s, m.context_s])
+        errors = np.array(self.standard_errors)
+        return np.divide(errors, values, out=np.zeros(4), where=values > 0)
+
+
+def calibrate(records: Sequence[StepRecord], prior: StepModel = CPU_PRIOR) -> Calibration:
+    """Fit the step model to `records`; the prior when they are too few or all alike.
+
+    Rows are weighted by 1/step_s (the scatter of a step grows with its length). Steps further than
+    six robust deviations from a first fit are left out of the second: they were disturbed from
+    outside. A kind of token that never varies keeps the prior's coefficient.
+    """
+    table = np.array(
+        [[r.decode_seqs, r.prefill_tokens, r.context_tokens, r.step_s] for r in records],
+        dtype=np.float64,
+    ).reshape(-1, 4)
+    table = table[np.isfinite(table).all(axis=1) & (table[:, 3] > 0) & (table[:, :3] >= 0).all(1)]
+    if len(table) < MIN_RECORDS:
+        return _prior(prior, len(table), f"only {len(table)} usable steps, {MIN_RECORDS} needed")
+    if (np.ptp(table[:, :3], axis=0) == 0).all():
+        return _prior(prior, len(table), "all steps were alike")
+    coefficients = _fit(table, prior)
+    left = table[:, 3] / _times(table, coefficients) - 1
+    deviation = max(_robust_deviation(left), 1e-3)
+    kept = table[np.abs(left - np.median(left)) <= _OUTLIER_DEVIATIONS * deviation]
+    coefficients = _fit(kept, prior)
+    return _describe(kept, coefficients, len(table))
+
+
+def _prior(prior: StepModel, n: int, why: str) -> Calibration:
+    return Calibration(prior, (0.0, 0.0, 0.0, 0.0), 0.0, n, False, f"prior step model: {why}")
+
+
+def _design(table: Floats) -> Floats:
+    return np.column_stack([np.ones(len(table)), table[:, :3]])
+
+
+def _times(table: Floats, coefficients: Floats) -> Floats:
+    times: Floats = np.maximum(_design(table) @ coefficients, 1e-9)
+    return times
+
+
+def _fit(table: Floats, prior: StepModel) -> Floats:
+    coefficients = np.array([prior.t0_s, prior.decode_s, prior.prefill_s, prior.context_s])
+    free = np.array([True, *(np.ptp(table[:, :3], axis=0) > 0)])
+    weight = 1 / table[:, 3]
+    design = _design(table)
+    target = table[:, 3] - design[:, ~free] @ coefficients[~free]
+    weighted = design[:, free] * weight[:, None]
+    # Columns differ by six orders of magnitude: scaled, the solver's tolerance fits all of them.
+    scale = np.maximum(np.sqrt((weighted**2).mean(axis=0)), 1e-12)
+    coefficients[free] = nnls(weighted / scale, target * weight)[0] / scale
+    return coefficients
+
+
+def _describe(table: Floats, coefficients: Floats, n: int) -> Calibration:
+    left = table[:, 3] - _times(table, coefficients)
+    relative = left / _times(table, coefficients)
+    fitted = (coefficients > 0) & np.array([True, *(np.ptp(table[:, :3], axis=0) > 0)])
+    errors = np.zeros(4)
+    weighted = _design(table)[:, fitted] / table[:, 3:4]
+    spread = (left / table[:, 3]).var() * len(table) / max(len(table) - int(fitted.sum()), 1)
+    errors[fitted] = np.sqrt(np.diag(np.linalg.pinv(weighted.T @ weighted)) * spread)
+    t0_s, decode_s, prefill_s, context_s = (float(c) for c in coefficients)
+    noise = float(np.clip(_robust_deviation(relative), 0.005, 0.4))
+    return Calibration(
+        StepModel(max(t0_s, 1e-5), decode_s, prefill_s, context_s, noise),
+        (float(errors[0]), float(errors[1]), float(errors[2]), float(errors[3])),
+        float(left.std()),
+        n,
+        True,
+        f"fitted to {len(table)} steps, {n - len(table)} disturbed ones left out",
+    )
+
+
+def _robust_deviation(values: Floats) -> float:
+    """A normal standard deviation from the median absolute deviation."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))

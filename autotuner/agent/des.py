@@ -1,0 +1,238 @@
+"""A discrete-step simulator of continuous batching, many environments at once.
+
+It plays the bundled worker's scheduler step by step: decode tokens first, the rest of the token
+budget to chunks of prompts in the order of admission. All per-step work is on vectors of length
+[environment]: a sequence that decodes needs no bookkeeping until it ends, because every sequence
+that decodes gets one token a step. Its end is known when its prompt is done, and its largest gap
+is the longest step in between, looked up afterwards.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+
+from autotuner.agent.latencies import Latencies, from_steps
+from autotuner.agent.schedule import ScheduleTable, waiting_key
+from autotuner.agent.stepmodel import Bools, Floats, Ints, StepTable
+from autotuner.agent.traffic import Traffic
+
+_NOISE_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the steps were made of: arrays [step, environment]; 0 tokens where none ran."""
+
+    step_s: Floats
+    end_s: Floats
+    decode_seqs: Ints
+    prefill_tokens: Ints
+    context_tokens: Ints
+    running: Ints
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Latencies per request, and the steps when they were asked for."""
+
+    latencies: Latencies
+    trace: Trace | None = None
+
+
+def simulate(
+    traffic: Traffic,
+    schedules: ScheduleTable,
+    steps: StepTable,
+    *,
+    cap_s: float,
+    noise_rows: Ints | None = None,
+    seed: int = 0,
+    trace: bool = False,
+) -> Simulated:
+    """Serve `traffic` under each environment's schedule and step model.
+
+    Runs until every request ended or the environment's clock passed `cap_s`; a request that has
+    not ended by then has infinite latencies. Environments with the same `noise_rows` entry see the
+    same noise step by step (common random numbers).
+    """
+    run = _Run(traffic, schedules, steps, cap_s, noise_rows, seed, trace)
+    while not run.done.all():
+        run.step()
+    return run.result()
+
+
+class _Run:
+    """The state of all environments between two steps."""
+
+    def __init__(
+        self,
+        traffic: Traffic,
+        schedules: ScheduleTable,
+        steps: StepTable,
+        cap_s: float,
+        noise_rows: Ints | None,
+        seed: int,
+        trace: bool,
+    ) -> None:
+        n, width = traffic.arrival_s.shape
+        self.schedules, self.steps, self.cap_s, self.tracing = schedules, steps, cap_s, trace
+        pad = ((0, 0), (0, 1))
+        self.arrival = np.pad(traffic.arrival_s, pad, constant_values=np.inf)
+        self.prompt = np.pad(traffic.prompt_tokens, pad, constant_values=1)
+        self.output = np.pad(traffic.output_tokens, pad, constant_values=1)
+        self.total = np.isfinite(traffic.arrival_s).sum(axis=1)
+        self.order = np.tile(np.arange(width + 1), (n, 1))  # request by position of admission
+        self.first = np.full((n, width + 1), -1, dtype=np.int64)  # step of the first token
+        self.rows = np.arange(n)
+        self.clock = np.zeros(n)
+        # Cursors into the arrivals (seen, oldest waiting) and into `order` (admitted, prefilling).
+        self.seen, self.oldest = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self.admitted, self.head = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self.head_done = np.zeros(n, np.int64)  # prompt tokens of the head already computed
+        self.decoding, self.context = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self.finished = np.zeros(n, np.int64)
+        self.done: Bools = self.total == 0
+        self.stopped_at = np.full(n, np.iinfo(np.int64).max)
+        self.ring_size = int(self.output.max(initial=1)) + 1
+        self.leaving = np.zeros((self.ring_size, n), np.int64)  # how many end at a future step
+        self.leaving_context = np.zeros((self.ring_size, n), np.int64)
+        self.grouped = np.flatnonzero(schedules.length_grouped)
+        self.heaps: dict[int, list[tuple[float, int]]] = {int(e): [] for e in self.grouped}
+        self.was_admitted = np.zeros((n, width + 1), np.bool_)
+        self.noise_rows = self.rows if noise_rows is None else noise_rows
+        self.rng = np.random.default_rng(seed)
+        self.noise_block = np.zeros((0, 0))
+        self.index = 0
+        self.step_log: list[Floats] = []
+        self.end_log: list[Floats] = []
+        self.trace_log: list[tuple[Ints, Ints, Ints, Ints]] = []
+
+    def step(self) -> None:
+        self._arrive()
+        self._admit()
+        decoding, context = self.decoding, self.context
+        tokens, prefill_context, joined, joined_context = self._prefill()
+        active = ((decoding > 0) | (tokens > 0)) & ~self.done
+        read = context + prefill_context
+        m = self.steps
+        step_s = m.t0_s + m.decode_s * decoding + m.prefill_s * tokens + m.context_s * read
+        step_s = np.where(active, step_s * self._noise(), 0.0)
+        self.clock = self.clock + step_s
+        slot = self.index % self.ring_size
+        self.context = context + decoding - self.leaving_context[slot] + joined_context
+        self.decoding = decoding + joined - self.leaving[slot]
+        self.finished += self.leaving[slot]
+        self.leaving[slot] = 0
+        self.leaving_context[slot] = 0
+        self.step_log.append(step_s)
+        self.end_log.append(self.clock)
+        if self.tracing:
+            running = self.admitted - self.finished
+            self.trace_log.append((decoding * active, tokens, read * active, running))
+        self._stop()
+        if not active.all():
+            self._skip_idle(~active & ~self.done)
+        self.index += 1
+
+    def _arrive(self) -> None:
+        while True:
+            come = (self.arrival[self.rows, self.seen] <= self.clock) & ~self.done
+            if not come.any():
+                return
+            for e in self.grouped[come[self.grouped]].tolist():
+                request = int(self.seen[e])
+                key = waiting_key(int(self.prompt[e, request]), float(self.arrival[e, request]))
+                heapq.heappush(self.heaps[e], (key, request))
+            self.seen += come
+
+    def _admit(self) -> None:
+        waiting = self.seen - self.admitted
+        if not waiting.any():
+            return
+        free = self.schedules.max_num_seqs - (self.admitted - self.finished)
+        oldest_s = self.arrival[self.rows, self.oldest]
+        waited = self.clock >= oldest_s + self.schedules.batch_timeout_s
+        opened = (waiting > 0) & (free > 0) & (waited | (waiting >= free)) & ~self.done
+        taken = np.where(opened, np.minimum(waiting, free), 0)
+        for e in self.grouped[opened[self.grouped]].tolist():
+            self._admit_grouped(e, int(taken[e]))
+        self.admitted += taken
+        self.oldest = np.where(self.schedules.length_grouped, self.oldest, self.admitted)
+
+    def _admit_grouped(self, e: int, taken: int) -> None:
+        for position in range(int(self.admitted[e]), int(self.admitted[e]) + taken):
+            _, request = heapq.heappop(self.heaps[e])
+            self.order[e, position] = request
+            self.was_admitted[e, request] = True
+        while self.was_admitted[e, self.oldest[e]]:
+            self.oldest[e] += 1
+
+    def _prefill(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """Spend the budget that decoding leaves; tokens, KV read, sequences that decode next."""
+        tokens, context = np.zeros_like(self.seen), np.zeros_like(self.seen)
+        joined, joined_context = np.zeros_like(self.seen), np.zeros_like(self.seen)
+        left = np.where(self.done, 0, self.schedules.max_num_batched_tokens - self.decoding)
+        while True:
+            rows = np.flatnonzero((left > 0) & (self.head < self.admitted))
+            if not len(rows):
+                return tokens, context, joined, joined_context
+            request = self.order[rows, self.head[rows]]
+            before, prompt = self.head_done[rows], self.prompt[rows, request]
+            upto = np.minimum(before + left[rows], prompt)
+            tokens[rows] += upto - before
+            context[rows] += upto
+            left[rows] -= upto - before
+            complete = upto == prompt
+            self.head_done[rows] = np.where(complete, 0, upto)
+            self.head[rows] += complete
+            if complete.any():
+                self._first_token(rows[complete], request[complete], joined, joined_context)
+
+    def _first_token(self, rows: Ints, request: Ints, joined: Ints, joined_context: Ints) -> None:
+        self.first[rows, request] = self.index
+        prompt, output = self.prompt[rows, request], self.output[rows, request]
+        goes_on = output > 1
+        joined[rows] += goes_on
+        joined_context[rows] += np.where(goes_on, prompt + 1, 0)
+        self.finished[rows] += ~goes_on
+        slot = (self.index + output - 1) % self.ring_size
+        self.leaving[slot, rows] += goes_on
+        self.leaving_context[slot, rows] += np.where(goes_on, prompt + output, 0)
+
+    def _noise(self) -> Floats:
+        at = self.index % _NOISE_BLOCK
+        if at == 0:
+            groups = int(self.noise_rows.max(initial=0)) + 1
+            self.noise_block = self.rng.standard_normal((_NOISE_BLOCK, groups))
+        cv = self.steps.noise
+        noise: Floats = np.exp(cv * self.noise_block[at][self.noise_rows] - cv * cv / 2)
+        return noise
+
+    def _stop(self) -> None:
+        ended = ((self.finished >= self.total) | (self.clock >= self.cap_s)) & ~self.done
+        self.stopped_at[ended] = self.index
+        self.done = self.done | ended
+
+    def _skip_idle(self, idle: Bools) -> None:
+        """Put idle clocks at their next event: an arrival, or the end of the batching timeout."""
+        rows = np.flatnonzero(idle)
+        arrival = self.arrival[rows, self.seen[rows]]
+        oldest = self.arrival[rows, self.oldest[rows]] + self.schedules.batch_timeout_s[rows]
+        gate = np.where(self.seen[rows] > self.admitted[rows], oldest, np.inf)
+        self.clock[rows] = np.maximum(self.clock[rows], np.minimum(arrival, gate))
+
+    def result(self) -> Simulated:
+        n = len(self.rows)
+        step_s = np.array(self.step_log).reshape(-1, n)
+        end_s = np.array(self.end_log).reshape(-1, n)
+        first, output, arrival = self.first[:, :-1], self.output[:, :-1], self.arrival[:, :-1]
+        last = np.where(first >= 0, first + output - 1, np.iinfo(np.int64).max)
+        complete = (first >= 0) & (last <= self.stopped_at[:, None])
+        latencies = from_steps(arrival, first, output, complete, step_s, end_s)
+        if not self.tracing:
+            return Simulated(latencies)
+        columns = [np.array(column).reshape(-1, n) for column in zip(*self.trace_log, strict=True)]
+        return Simulated(latencies, Trace(step_s, end_s, *columns))

@@ -1,0 +1,134 @@
+"""Training with stable-baselines3's PPO on the vectorised tuning game."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+
+from autotuner.agent.artifact import AgentArtifact, AgentCard, Tensors
+from autotuner.agent.environment import GameConfig, TuningVecEnv
+from autotuner.agent.features import FEATURES
+from autotuner.agent.schedule import KNOB_NAMES
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How an agent is trained. `trained_on` is a date as text: this module reads no clock."""
+
+    name: str = "ppo"
+    steps: int = 1_500_000
+    seed: int = 0
+    trained_on: str = ""
+    environments: int = 256
+    rollout_steps: int = 24
+    batch: int = 2048
+    epochs: int = 6
+    gamma: float = 0.9
+    gae: float = 0.9
+    entropy: float = 0.005
+    learning_rate: float = 7e-4
+    net: tuple[int, ...] = (128, 128)
+    game: GameConfig = field(default_factory=GameConfig)
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """Where training stands. `attainment` is the games' mean, 0..1, under the policy so far."""
+
+    steps: int
+    total_steps: int
+    attainment: float
+    reward: float  # mean of a step in the last rollout
+
+
+ProgressCallback = Callable[[TrainProgress], None]
+
+
+def train(
+    config: TrainConfig,
+    progress: ProgressCallback | None = None,
+    start: AgentArtifact | None = None,
+) -> AgentArtifact:
+    """Train from scratch, or go on from `start`'s weights. The same seed gives the same agent.
+
+    One torch thread: the nets are so small that more threads only wait for each other.
+    """
+    with _one_thread():
+        env = TuningVecEnv(config.environments, config.seed, config.game)
+        model = _model(config, env)
+        if start is not None:
+            state = {name: torch.from_numpy(np.array(t)) for name, t in start.tensors.items()}
+            model.policy.load_state_dict(state)
+        model.learn(config.steps, callback=_Report(env, config.steps, progress))
+        state = model.policy.state_dict()
+        tensors: Tensors = {name: t.detach().numpy().copy() for name, t in state.items()}
+    card = AgentCard(
+        name=config.name,
+        features=FEATURES,
+        knobs=KNOB_NAMES,
+        net=config.net if start is None else start.card.net,
+        seed=config.seed,
+        steps=int(model.num_timesteps),
+        trained_on=config.trained_on,
+        parent=None if start is None else start.card.name,
+        versions={p: version(p) for p in ("stable-baselines3", "torch", "numpy", "gymnasium")},
+    )
+    return AgentArtifact(card, tensors)
+
+
+def _model(config: TrainConfig, env: TuningVecEnv) -> PPO:
+    def falling(remaining: float) -> float:
+        """From the full rate to a tenth of it over the training."""
+        return config.learning_rate * (0.1 + 0.9 * remaining)
+
+    return PPO(
+        "MlpPolicy",
+        env,
+        learning_rate=falling,
+        n_steps=config.rollout_steps,
+        batch_size=config.batch,
+        n_epochs=config.epochs,
+        gamma=config.gamma,
+        gae_lambda=config.gae,
+        ent_coef=config.entropy,
+        policy_kwargs={"net_arch": list(config.net)},
+        seed=config.seed,
+        device="cpu",
+    )
+
+
+class _Report(BaseCallback):
+    """Tells the caller after every rollout."""
+
+    def __init__(self, env: TuningVecEnv, total: int, progress: ProgressCallback | None) -> None:
+        super().__init__()
+        self._env, self._total, self._progress = env, total, progress
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self._progress is None:
+            return
+        rewards = self.locals["rollout_buffer"].rewards
+        attainment = float(self._env.game.prediction.attainment.mean())
+        self._progress(
+            TrainProgress(self.num_timesteps, self._total, attainment, float(rewards.mean()))
+        )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

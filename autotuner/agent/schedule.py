@@ -1,0 +1,72 @@
+"""The four scheduling knobs the agent understands, as numbers a simulator can use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autotuner.agent.stepmodel import Bools, Floats, Ints
+from autotuner.domain.knobs import Value
+
+KNOB_NAMES = (
+    "max_num_seqs",
+    "batch_timeout_ms",
+    "max_num_batched_tokens",
+    "schedule_policy",
+)
+GROUPED = "length-grouped"
+
+# Length-grouped waiting: one power of two of prompt length weighs as much as this many seconds of
+# waiting, so that a long prompt never starves. Chosen.
+AGEING_S = 1.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One assignment of the scheduling knobs; the defaults are the bundled worker's."""
+
+    max_num_seqs: int = 32
+    batch_timeout_s: float = 0.0
+    max_num_batched_tokens: int = 512
+    length_grouped: bool = False
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Value]) -> Schedule:
+        """The schedule that `settings` ask for; a knob that they lack keeps its default."""
+        base = cls()
+        return cls(
+            int(settings.get("max_num_seqs", base.max_num_seqs)),
+            float(settings.get("batch_timeout_ms", 0)) / 1000,
+            int(settings.get("max_num_batched_tokens", base.max_num_batched_tokens)),
+            settings.get("schedule_policy") == GROUPED,
+        )
+
+
+@dataclass(frozen=True)
+class ScheduleTable:
+    """Many schedules side by side: arrays of shape [environment]."""
+
+    max_num_seqs: Ints
+    batch_timeout_s: Floats
+    max_num_batched_tokens: Ints
+    length_grouped: Bools
+
+    @classmethod
+    def of(cls, schedules: Sequence[Schedule]) -> ScheduleTable:
+        return cls(
+            np.array([s.max_num_seqs for s in schedules], dtype=np.int64),
+            np.array([s.batch_timeout_s for s in schedules], dtype=np.float64),
+            np.array([s.max_num_batched_tokens for s in schedules], dtype=np.int64),
+            np.array([s.length_grouped for s in schedules], dtype=np.bool_),
+        )
+
+
+def waiting_key(prompt_tokens: int, arrival_s: float) -> float:
+    """The order of waiting requests under length grouping, least first.
+
+    Group number less the waiting time in units of AGEING_S. Now is the same for all who wait, so
+    the arrival can stand for the waiting time and the key never changes.
+    """
+    return prompt_tokens.bit_length() + arrival_s / AGEING_S

@@ -1,0 +1,1 @@
+"""Alerts: the rules that raise and resolve them, and their delivery from an outbox."""

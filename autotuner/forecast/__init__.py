@@ -1,0 +1,1 @@
+"""Forecasts of the metrics and anomaly scores: Prophet with a robust fallback."""

@@ -1,0 +1,166 @@
+"""How the database is reached and how a transaction is made; knows no table.
+
+SQLite runs in WAL mode with `synchronous=FULL`. NORMAL would already survive `kill -9` of the
+process, because a commit has reached the operating system's cache; but it may lose the last
+commits when the machine loses power. A decision must be on disk before it acts, and a cycle
+commits only a handful of times, so the fsync at each commit is paid.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+
+from autotuner.domain.errors import HistoryError
+from autotuner.history.columns import to_json
+
+BUSY_TIMEOUT_S = 15.0  # chosen: the longest a writer waits for another before it gives up
+CONNECT_TIMEOUT_S = 10
+RECYCLE_S = 1800  # chosen: below the idle time-outs that firewalls commonly have
+
+# SQLite's readers see one moment by nature.
+_READER: dict[str, dict[str, Any]] = {
+    "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+}
+
+_FIX_REFERENCE = "a target or an experiment must be recorded before what refers to it"
+_FORMS = "give sqlite:///PATH or postgresql://USER@HOST/DATABASE"
+
+
+def parse_url(url: str) -> URL:
+    """The URL with the driver that autotuner uses; raises HistoryError with the fix."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise HistoryError(f"history url={url!r}: not a database URL: {_FORMS}") from error
+    shown = parsed.render_as_string(hide_password=True)
+    backend = parsed.get_backend_name()
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise HistoryError(f"history url={shown!r}: {backend} is not supported: {_FORMS}")
+    if parsed.database in (None, "", ":memory:"):
+        raise HistoryError(f"history url={shown!r}: the history needs a file: give sqlite:///PATH")
+    return parsed.set(drivername="sqlite+pysqlite")
+
+
+def open_engine(url: str) -> Engine:
+    """An engine whose database answers; raises HistoryError that says what is wrong with `url`."""
+    parsed = parse_url(url)
+    shown = parsed.render_as_string(hide_password=True)
+    try:
+        engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+    except ModuleNotFoundError as error:
+        raise HistoryError(
+            f"history url={shown!r}: {error.name} is missing: install autotuner[postgres]"
+        ) from error
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise HistoryError(f"history url={shown!r}: can't be opened: {_cause(error)}") from error
+    return engine
+
+
+class Database:
+    """Transactions on one engine; every database error leaves as HistoryError."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._reader = engine.execution_options(read_only=True, **_READER.get(engine.name, {}))
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view of the data; never waits for a writer on SQLite."""
+        with _ours(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """All or nothing; committed and on disk when the block has been left."""
+        with _ours(), self.engine.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        cause = _cause(error)
+        fix = f" ({_FIX_REFERENCE})" if "foreign key" in cause.lower() else ""
+        raise HistoryError(f"the history refuses this: {cause}{fix}") from error
+    except SQLAlchemyError as error:
+        raise HistoryError(f"the history can't be used: {_cause(error)}") from error
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    text = str(getattr(error, "orig", None) or error).strip()
+    return " ".join(text.split())
+
+
+def _sqlite(url: URL) -> Engine:
+    _check_path(Path(str(url.database)))
+    engine = create_engine(
+        url,
+        json_serializer=to_json,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        pool_timeout=BUSY_TIMEOUT_S,
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _check_path(path: Path) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        raise HistoryError(f"history path={str(path)!r}: there is no folder {folder}: create it")
+    if path.is_dir():
+        raise HistoryError(f"history path={str(path)!r}: is a folder: give a file in it")
+    # WAL needs files beside the database, so the folder must be writable too.
+    for needed in (folder, path):
+        if needed.exists() and not os.access(needed, os.W_OK):
+            raise HistoryError(
+                f"history path={str(path)!r}: {needed} is not writable by this user: "
+                "change its owner or mode, or give another path"
+            )
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not open transactions of its own: `_begin_sqlite` does.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A write transaction that starts as a reader can't wait for another writer: SQLite fails it
+    # at once. Taking the write lock at the start makes writers queue instead.
+    reads = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _postgresql(url: URL) -> Engine:
+    return create_engine(
+        url,
+        json_serializer=to_json,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "autotuner"},
+        pool_pre_ping=True,
+        pool_recycle=RECYCLE_S,
+        pool_timeout=BUSY_TIMEOUT_S,
+    )

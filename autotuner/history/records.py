@@ -1,0 +1,183 @@
+"""What the history answers with: frozen values, none of which knows SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from autotuner.domain.experiment import Phase, Verdict
+from autotuner.domain.knobs import Settings
+
+
+class DecisionOutcome(StrEnum):
+    """What became of applying a decision's settings. ADVISED ones are never applied."""
+
+    PENDING = "pending"
+    APPLIED = "applied"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    ADVISED = "advised"
+
+
+class Ask(StrEnum):
+    """What a person may ask of a running daemon."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    ADVISORY = "advisory"
+    ROLLBACK = "rollback"
+    STOP = "stop"
+
+
+class Mode(StrEnum):
+    """ACTIVE applies, ADVISORY decides and records only, PAUSED observes only."""
+
+    ACTIVE = "active"
+    ADVISORY = "advisory"
+    PAUSED = "paused"
+
+
+class Incumbent(NamedTuple):
+    """The settings in force, since when (epoch s) and why."""
+
+    settings: Settings
+    since: float
+    why: str
+
+
+@dataclass(frozen=True)
+class IncumbentRecord:
+    """One line of a target's history of incumbents; `until_at` is None for what is live now."""
+
+    id: int
+    target: str
+    settings: Settings
+    since_at: float
+    until_at: float | None
+    why: str
+    experiment_id: str | None
+
+
+@dataclass(frozen=True)
+class DecisionRecord:
+    """One cycle's decision. `outcome` is None where there was nothing to apply."""
+
+    id: int
+    target: str
+    decided_at: float
+    action: str
+    reason: str
+    generation: int | None
+    settings: Settings | None
+    experiment_id: str | None
+    outcome: DecisionOutcome | None
+    outcome_at: float | None
+    outcome_note: str
+    applied_generation: int | None
+
+
+@dataclass(frozen=True)
+class ExperimentSummary:
+    """One experiment on one line; while it runs the figures are those of its last look.
+
+    Figures are NaN where nothing was measured; `effect`, `low` and `high` in the outcome's units.
+    """
+
+    id: str
+    target: str
+    phase: Phase
+    started_at: float
+    ended_at: float | None
+    verdict: Verdict | None
+    reason: str
+    pairs: int
+    effect: float
+    low: float
+    high: float
+    confidence: float
+    proposer: str
+    rationale: str
+    predicted_effect: float | None
+    control: Settings
+    treatment: Settings
+
+    @property
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """The knobs that the treatment changes, as (control's value, treatment's value)."""
+        changes = self.treatment.changed_from(self.control)
+        return {name: (self.control.get(name), value) for name, value in changes.items()}
+
+
+class Sample(NamedTuple):
+    """One bucket of a series; NaN is a hole that was seen as one."""
+
+    at: float
+    value: float
+
+
+@dataclass(frozen=True)
+class OutboxMessage:
+    """Something to deliver once per (receiver, fingerprint, status, occasion_at).
+
+    `occasion_at` is the alert's `starts_at`, or the time of a reminder that shall go out again.
+    """
+
+    receiver: str
+    fingerprint: str
+    status: str  # firing, resolved
+    payload: Mapping[str, Any]
+    occasion_at: float
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An outbox row that waits for delivery."""
+
+    id: int
+    receiver: str
+    fingerprint: str
+    status: str
+    payload: dict[str, Any]
+    attempts: int
+    created_at: float
+    last_error: str | None
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a person asked, and who."""
+
+    id: int
+    target: str
+    what: Ask
+    who: str
+    note: str
+    asked_at: float
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """The last cycle of a daemon on a target."""
+
+    daemon_id: str
+    target: str
+    at: float
+    sentence: str
+    mode: Mode
+    cycles: int
+
+
+@dataclass(frozen=True)
+class TargetStatus:
+    """What a status page needs about one target."""
+
+    target: str
+    incumbent: Incumbent | None
+    running: ExperimentSummary | None
+    heartbeat: Heartbeat | None
+    last_decision: DecisionRecord | None
+    firing_alerts: int
+    undelivered: int
+    verdicts: Mapping[str, int] = field(default_factory=dict)

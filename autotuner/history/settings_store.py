@@ -1,0 +1,142 @@
+"""Targets, settings, incumbents, quarantine and agents as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, or_, select, update
+
+from autotuner.domain.knobs import Settings
+from autotuner.history.records import Incumbent, IncumbentRecord
+from autotuner.history.sql import Row, fetch, insert_missing, upsert
+from autotuner.history.tables import agents, incumbents, quarantines, settings, targets
+
+
+def write_target(
+    connection: Connection, name: str, kind: str, url: str, at: float, info: dict[str, Any]
+) -> None:
+    row = {
+        "name": name,
+        "kind": kind,
+        "url": url,
+        "info": info,
+        "first_seen_at": at,
+        "last_seen_at": at,
+    }
+    upsert(connection, targets, [row], keep=["first_seen_at"])
+
+
+def read_target_info(connection: Connection, name: str) -> dict[str, Any]:
+    query = select(targets.c.info).where(targets.c.name == name)
+    return dict(connection.execute(query).scalar() or {})
+
+
+def write_settings(connection: Connection, values: Iterable[Settings], at: float) -> None:
+    # In one order everywhere, so that two writers of the same rows can't wait for each other.
+    for digest, item in sorted({item.digest: item for item in values}.items()):
+        row = {"digest": digest, "knobs": dict(item), "first_seen_at": at}
+        insert_missing(connection, settings, [row])
+
+
+def read_settings(connection: Connection, digests: Iterable[str]) -> dict[str, Settings]:
+    """The settings by digest; one that is not stored is absent."""
+    query = select(settings.c.digest, settings.c.knobs).where(settings.c.digest.in_(set(digests)))
+    return {digest: Settings(knobs) for digest, knobs in connection.execute(query)}
+
+
+def write_incumbent(
+    connection: Connection,
+    target: str,
+    value: Settings,
+    at: float,
+    why: str,
+    experiment_id: str | None,
+) -> None:
+    # The target's row is there to be locked even when it has no incumbent yet.
+    whole = select(targets.c.name).where(targets.c.name == target)
+    connection.execute(whole.with_for_update(key_share=True))
+    live = (incumbents.c.target == target) & incumbents.c.until_at.is_(None)
+    query = select(incumbents.c.settings_digest).where(live)
+    if connection.execute(query).scalar() == value.digest:
+        return
+    write_settings(connection, [value], at)
+    connection.execute(update(incumbents).where(live).values(until_at=at))
+    connection.execute(
+        incumbents.insert().values(
+            target=target,
+            settings_digest=value.digest,
+            since_at=at,
+            why=why,
+            experiment_id=experiment_id,
+        )
+    )
+
+
+def read_incumbent(connection: Connection, target: str) -> Incumbent | None:
+    query = (
+        select(settings.c.knobs, incumbents.c.since_at, incumbents.c.why)
+        .join(settings, settings.c.digest == incumbents.c.settings_digest)
+        .where(incumbents.c.target == target, incumbents.c.until_at.is_(None))
+    )
+    row = connection.execute(query).first()
+    return None if row is None else Incumbent(Settings(row.knobs), row.since_at, row.why)
+
+
+def read_incumbents(
+    connection: Connection, target: str, before: int | None, limit: int
+) -> list[IncumbentRecord]:
+    query = (
+        select(incumbents, settings.c.knobs)
+        .join(settings, settings.c.digest == incumbents.c.settings_digest)
+        .where(incumbents.c.target == target)
+        .order_by(incumbents.c.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(incumbents.c.id < before)
+    return [_incumbent_record(row) for row in fetch(connection, query)]
+
+
+def _incumbent_record(row: Row) -> IncumbentRecord:
+    return IncumbentRecord(
+        id=row["id"],
+        target=row["target"],
+        settings=Settings(row["knobs"]),
+        since_at=row["since_at"],
+        until_at=row["until_at"],
+        why=row["why"],
+        experiment_id=row["experiment_id"],
+    )
+
+
+def write_quarantine(
+    connection: Connection,
+    target: str,
+    value: Settings,
+    reason: str,
+    at: float,
+    until: float | None,
+) -> None:
+    write_settings(connection, [value], at)
+    row = {
+        "target": target,
+        "settings_digest": value.digest,
+        "reason": reason,
+        "since_at": at,
+        "until_at": until,
+    }
+    upsert(connection, quarantines, [row])
+
+
+def read_quarantined(connection: Connection, target: str, now: float) -> frozenset[str]:
+    held = or_(quarantines.c.until_at.is_(None), quarantines.c.until_at > now)
+    query = select(quarantines.c.settings_digest).where(quarantines.c.target == target, held)
+    return frozenset(connection.execute(query).scalars())
+
+
+def write_agent(
+    connection: Connection, name: str, version: str, digest: str, info: dict[str, Any], at: float
+) -> None:
+    row = {"name": name, "version": version, "digest": digest, "info": info, "first_seen_at": at}
+    upsert(connection, agents, [row], keep=["first_seen_at"])

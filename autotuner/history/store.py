@@ -1,0 +1,381 @@
+"""The history's front: each method is one transaction, durable when it returns.
+
+Knows which store function serves which question; the SQL stands in the `*_store` modules. Every
+method raises HistoryError, with a text fit for a user, when the database can't do what is asked.
+Times are UTC epoch seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Engine
+
+from autotuner.domain.experiment import Experiment, Verdict
+from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast
+from autotuner.domain.knobs import Settings
+from autotuner.domain.ports import PastTrial
+from autotuner.history import (
+    alerts_store,
+    decisions_store,
+    experiments_store,
+    operations_store,
+    outbox_store,
+    pruning,
+    queries,
+    samples_store,
+    settings_store,
+)
+from autotuner.history.engine import Database, open_engine
+from autotuner.history.records import (
+    Ask,
+    Control,
+    DecisionOutcome,
+    DecisionRecord,
+    Delivery,
+    ExperimentSummary,
+    Incumbent,
+    IncumbentRecord,
+    Mode,
+    OutboxMessage,
+    Sample,
+    TargetStatus,
+)
+from autotuner.history.upgrade import check_current, upgrade
+
+
+def open_history(url: str, *, migrate: bool = True) -> History:
+    """The history at `url`, its tables upgraded first (or, without `migrate`, checked).
+
+    Raises HistoryError for a bad URL, an unwritable path, a database newer than this code, and,
+    without `migrate`, one that is older.
+    """
+    if migrate:
+        upgrade(url)
+    else:
+        check_current(url)
+    return History(open_engine(url))
+
+
+class History:
+    """All that is remembered about targets; safe to share between threads and processes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._db = Database(engine)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._db.close()
+
+    # ---- targets and settings
+    def record_target(
+        self, name: str, *, kind: str, url: str, at: float, info: Mapping[str, Any] | None = None
+    ) -> None:
+        """A target must be recorded before anything about it; again updates it."""
+        with self._db.writing() as connection:
+            settings_store.write_target(connection, name, kind, url, at, dict(info or {}))
+
+    def target_info(self, name: str) -> dict[str, Any]:
+        """What `record_target` was last told; empty for a target that is not known."""
+        with self._db.reading() as connection:
+            return settings_store.read_target_info(connection, name)
+
+    def record_settings(self, settings: Settings, at: float) -> str:
+        """The digest under which `settings` are stored."""
+        with self._db.writing() as connection:
+            settings_store.write_settings(connection, [settings], at)
+        return settings.digest
+
+    def settings(self, digest: str) -> Settings | None:
+        with self._db.reading() as connection:
+            return settings_store.read_settings(connection, [digest]).get(digest)
+
+    def set_incumbent(
+        self,
+        target: str,
+        settings: Settings,
+        *,
+        at: float,
+        why: str,
+        experiment_id: str | None = None,
+    ) -> None:
+        """`settings` are live from `at` on. The same settings again change nothing.
+
+        When a decision leads here, call this before `decision_done`: after a crash in between
+        the decision is still unfinished and is resolved by reading the target back.
+        """
+        with self._db.writing() as connection:
+            settings_store.write_incumbent(connection, target, settings, at, why, experiment_id)
+
+    def incumbent(self, target: str) -> Incumbent | None:
+        with self._db.reading() as connection:
+            return settings_store.read_incumbent(connection, target)
+
+    def incumbents(
+        self, target: str, *, before: int | None = None, limit: int = 50
+    ) -> list[IncumbentRecord]:
+        """What was live when, newest first; `before` is the id to go on from."""
+        with self._db.reading() as connection:
+            return settings_store.read_incumbents(connection, target, before, limit)
+
+    def quarantine(
+        self,
+        target: str,
+        settings: Settings,
+        *,
+        reason: str,
+        at: float,
+        until: float | None = None,
+    ) -> None:
+        """`settings` are not to be proposed for `target` until `until` (None: for good)."""
+        with self._db.writing() as connection:
+            settings_store.write_quarantine(connection, target, settings, reason, at, until)
+
+    def quarantined(self, target: str, now: float) -> frozenset[str]:
+        """The digests never to propose at `now`."""
+        with self._db.reading() as connection:
+            return settings_store.read_quarantined(connection, target, now)
+
+    def record_agent(
+        self, name: str, version: str, *, digest: str, info: Mapping[str, Any], at: float
+    ) -> None:
+        with self._db.writing() as connection:
+            settings_store.write_agent(connection, name, version, digest, dict(info), at)
+
+    # ---- experiments
+    def record_experiment(
+        self,
+        experiment: Experiment,
+        *,
+        at: float | None = None,
+        predicted_effect: float | None = None,
+    ) -> None:
+        """Bring the stored experiment to this value; only rows that differ are written.
+
+        `at` is kept as the end of a closed one (default: the end of its last slot);
+        `predicted_effect`, once given, is kept. Raises HistoryError for an experiment that is
+        stored as closed otherwise: a verdict is never rewritten.
+        """
+        with self._db.writing() as connection:
+            experiments_store.write_experiment(connection, experiment, at, predicted_effect)
+
+    def experiment(self, experiment_id: str) -> Experiment | None:
+        """The experiment with all its slots, pairs and looks."""
+        with self._db.reading() as connection:
+            return experiments_store.read_experiment(connection, experiment_id)
+
+    def open_experiments(self, target: str) -> list[Experiment]:
+        """Those not closed, oldest first."""
+        with self._db.reading() as connection:
+            return experiments_store.read_open(connection, target)
+
+    def close_orphans(self, target: str, now: float, reason: str) -> list[Experiment]:
+        """Close every open experiment of `target` as ABORTED; returns them as closed."""
+        with self._db.writing() as connection:
+            return experiments_store.close_orphans(connection, target, now, reason)
+
+    def trials(self, target: str, limit: int = 200) -> list[PastTrial]:
+        """The last `limit` finished experiments, oldest first, without ABORTED ones.
+
+        `effect` is NaN where no pair was counted (a hard limit ended the test at once).
+        """
+        with self._db.reading() as connection:
+            return experiments_store.read_trials(connection, target, limit)
+
+    def experiments(
+        self,
+        *,
+        target: str | None = None,
+        verdict: Verdict | None = None,
+        before: str | None = None,
+        limit: int = 20,
+    ) -> list[ExperimentSummary]:
+        """Newest first; `before` is the id of the last one seen."""
+        with self._db.reading() as connection:
+            return queries.list_experiments(connection, target, verdict, before, limit)
+
+    def accepted_changes(
+        self, target: str | None = None, *, before: str | None = None, limit: int = 20
+    ) -> list[ExperimentSummary]:
+        return self.experiments(target=target, verdict=Verdict.ACCEPTED, before=before, limit=limit)
+
+    # ---- decisions
+    def record_decision(
+        self,
+        target: str,
+        action: str,
+        reason: str,
+        *,
+        at: float,
+        generation: int | None = None,
+        settings: Settings | None = None,
+        experiment_id: str | None = None,
+        advisory: bool = False,
+    ) -> int:
+        """The id of the decision, recorded BEFORE acting on it.
+
+        `action`: HOLD, START, CONTINUE, PROMOTE or ROLLBACK. With `settings` to apply it is
+        pending until `decision_done`; without, or when `advisory`, it is finished at once.
+        `experiment_id` must be recorded already.
+        """
+        with self._db.writing() as connection:
+            return decisions_store.write_decision(
+                connection,
+                {
+                    "target": target,
+                    "action": action,
+                    "reason": reason,
+                    "decided_at": at,
+                    "generation": generation,
+                    "experiment_id": experiment_id,
+                },
+                settings,
+                advisory,
+            )
+
+    def decision_done(
+        self,
+        decision_id: int,
+        outcome: DecisionOutcome | str,
+        at: float,
+        *,
+        note: str = "",
+        generation: int | None = None,
+    ) -> None:
+        """What became of it. UNKNOWN stays unfinished and may be settled later; others are final.
+
+        `generation` is the one in force afterwards. Raises HistoryError for an unknown id and
+        for a decision that was settled otherwise.
+        """
+        with self._db.writing() as connection:
+            decisions_store.finish_decision(
+                connection, decision_id, DecisionOutcome(outcome), at, note, generation
+            )
+
+    def unfinished_decisions(self, target: str) -> list[DecisionRecord]:
+        """Those pending or of unknown outcome, oldest first."""
+        with self._db.reading() as connection:
+            return decisions_store.read_unfinished(connection, target)
+
+    def decisions(
+        self, target: str, *, before: int | None = None, limit: int = 50
+    ) -> list[DecisionRecord]:
+        """Newest first; `before` is the id to go on from."""
+        with self._db.reading() as connection:
+            return decisions_store.read_decisions(connection, target, before, limit)
+
+    # ---- series, forecasts, anomalies
+    def append_samples(self, target: str, samples: Iterable[tuple[str, float, float]]) -> None:
+        """Rows of (series, start of the bucket, value); the same bucket again overwrites it."""
+        with self._db.writing() as connection:
+            samples_store.write_samples(connection, target, samples)
+
+    def samples(
+        self, target: str, series: str, *, since: float, until: float | None = None
+    ) -> list[Sample]:
+        """The buckets in [since, until), oldest first."""
+        with self._db.reading() as connection:
+            return samples_store.read_samples(connection, target, series, since, until)
+
+    def series(self, target: str) -> list[str]:
+        """The names of all series of `target`."""
+        with self._db.reading() as connection:
+            return samples_store.read_series(connection, target)
+
+    def record_forecast(self, target: str, forecast: Forecast) -> None:
+        with self._db.writing() as connection:
+            samples_store.write_forecast(connection, target, forecast)
+
+    def latest_forecast(self, target: str, series: str) -> Forecast | None:
+        with self._db.reading() as connection:
+            return samples_store.read_latest_forecast(connection, target, series)
+
+    def record_anomalies(self, target: str, scores: Iterable[AnomalyScore]) -> None:
+        with self._db.writing() as connection:
+            samples_store.write_anomalies(connection, target, scores)
+
+    def anomalies(self, target: str, *, since: float, limit: int = 200) -> list[AnomalyScore]:
+        """Newest first."""
+        with self._db.reading() as connection:
+            return samples_store.read_anomalies(connection, target, since, limit)
+
+    # ---- alerts and their delivery
+    def record_alert(self, alert: Alert, at: float, messages: Sequence[OutboxMessage] = ()) -> None:
+        """The alert and what is to be delivered about it, together or not at all."""
+        with self._db.writing() as connection:
+            alerts_store.write_alert(connection, alert, at)
+            for message in messages:
+                outbox_store.enqueue(connection, message, at)
+
+    def firing_alerts(self, target: str) -> list[Alert]:
+        with self._db.reading() as connection:
+            return alerts_store.read_firing(connection, target)
+
+    def alerts(self, target: str | None = None, *, since: float, limit: int = 200) -> list[Alert]:
+        """Those that started, or still fired, at or after `since`; newest first."""
+        with self._db.reading() as connection:
+            return alerts_store.read_alerts(connection, target, since, limit)
+
+    def enqueue(self, message: OutboxMessage, at: float) -> bool:
+        """False where the same message was already enqueued (delivered or not)."""
+        with self._db.writing() as connection:
+            return outbox_store.enqueue(connection, message, at)
+
+    def due(self, now: float, limit: int = 50) -> list[Delivery]:
+        """What is to be delivered at `now`, the longest waiting first."""
+        with self._db.reading() as connection:
+            return outbox_store.read_due(connection, now, limit)
+
+    def delivered(self, delivery_id: int, at: float) -> None:
+        with self._db.writing() as connection:
+            outbox_store.mark_delivered(connection, delivery_id, at)
+
+    def failed(self, delivery_id: int, error: str, next_at: float | None) -> None:
+        """An attempt failed; the next is at `next_at` (None: given up, never due again)."""
+        with self._db.writing() as connection:
+            outbox_store.mark_failed(connection, delivery_id, error, next_at)
+
+    # ---- operation
+    def ask(self, target: str, what: Ask | str, who: str, at: float, note: str = "") -> int:
+        """A person asks something of the daemon; returns the id."""
+        with self._db.writing() as connection:
+            return operations_store.write_ask(connection, target, Ask(what), who, at, note)
+
+    def take_controls(self, target: str, now: float) -> list[Control]:
+        """What was asked since the last call, oldest first; each is handed out once."""
+        with self._db.writing() as connection:
+            return operations_store.take_controls(connection, target, now)
+
+    def asked_mode(self, target: str) -> Mode:
+        """The mode that the last pause, resume or advisory left; ACTIVE when none was asked.
+
+        A daemon that starts begins in it, so that a pause outlives a restart.
+        """
+        with self._db.reading() as connection:
+            return operations_store.read_asked_mode(connection, target)
+
+    def heartbeat(
+        self, daemon_id: str, target: str, *, at: float, sentence: str, mode: Mode | str
+    ) -> None:
+        with self._db.writing() as connection:
+            operations_store.write_heartbeat(
+                connection, daemon_id, target, at, sentence, Mode(mode)
+            )
+
+    def status(self, target: str) -> TargetStatus:
+        with self._db.reading() as connection:
+            return queries.target_status(connection, target)
+
+    def targets(self) -> list[str]:
+        with self._db.reading() as connection:
+            return queries.target_names(connection)
+
+    def prune(self, older_than: float) -> dict[str, int]:
+        """Rows deleted by table.
+
+        Experiments, settings, incumbents, decisions that had something to apply, and what people
+        asked stay for good; firing alerts, undelivered messages and each series' latest forecast
+        stay whatever their age.
+        """
+        return pruning.prune(self._db, older_than)

@@ -1,0 +1,1 @@
+"""Where numbers come from: a scrape becomes a snapshot, two snapshots become a window."""

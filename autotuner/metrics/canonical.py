@@ -1,0 +1,258 @@
+"""The names that servers give their metrics, and the one name that we give each.
+
+Knows the worker's, vLLM's and SGLang's names with their renames; knows nothing of HTTP. A metric
+that the page does not have stays absent: absent is not 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from autotuner.domain.telemetry import Histogram, Snapshot
+from autotuner.metrics.samples import Page, Sample, histogram_of, merged, total
+
+Names = Mapping[str, tuple[str, ...]]  # canonical name -> the server's names, the newest first
+
+
+@dataclass(frozen=True)
+class Family:
+    """One server's names, without its prefix. Counters' names are as on the wire (`_total`).
+
+    `outcome_counter` is a counter with a label that says how requests ended.
+    """
+
+    name: str
+    prefix: str
+    counters: Names
+    gauges: Names
+    histograms: Names
+    outcome_counter: tuple[str, str] | None = None  # name, label
+
+
+_SHARED_HISTOGRAMS: Names = {
+    "ttft_s": ("time_to_first_token_seconds",),
+    "itl_s": ("inter_token_latency_seconds", "time_per_output_token_seconds"),
+    "tpot_s": ("request_time_per_output_token_seconds",),
+    "e2el_s": ("e2e_request_latency_seconds",),
+}
+
+WORKER = Family(
+    name="worker",
+    prefix="worker:",
+    counters={
+        "prompt_tokens": ("prompt_tokens_total",),
+        "generation_tokens": ("generation_tokens_total",),
+        "preemptions": ("num_preemptions_total",),
+        "step_decode_seqs": ("step_decode_seqs_total",),
+        "step_prefill_tokens": ("step_prefill_tokens_total",),
+    },
+    gauges={
+        "running": ("num_requests_running",),
+        "waiting": ("num_requests_waiting",),
+        "kv_usage": ("kv_cache_usage_perc",),
+        "generation": ("settings_generation",),
+    },
+    histograms={
+        **_SHARED_HISTOGRAMS,
+        "queue_s": ("request_queue_time_seconds",),
+        "gap_max_s": ("request_max_gap_seconds",),
+        "step_s": ("step_time_seconds",),
+        "request_prompt_tokens": ("request_prompt_tokens",),
+        "request_output_tokens": ("request_generation_tokens",),
+        "step_tokens": ("iteration_tokens_total",),
+    },
+    outcome_counter=("requests_total", "outcome"),
+)
+
+VLLM = Family(
+    name="vllm",
+    prefix="vllm:",
+    counters={
+        "prompt_tokens": ("prompt_tokens_total",),
+        "generation_tokens": ("generation_tokens_total",),
+        "preemptions": ("num_preemptions_total",),
+        "requests_rejected": ("admission_rejections_total",),
+    },
+    gauges={
+        "running": ("num_requests_running",),
+        "waiting": ("num_requests_waiting",),
+        "kv_usage": ("kv_cache_usage_perc", "gpu_cache_usage_perc"),
+    },
+    histograms={
+        **_SHARED_HISTOGRAMS,
+        "queue_s": ("request_queue_time_seconds",),
+        "request_prompt_tokens": ("request_prompt_tokens",),
+        "request_output_tokens": ("request_generation_tokens",),
+        "step_tokens": ("iteration_tokens_total",),
+    },
+    outcome_counter=("request_success_total", "finished_reason"),
+)
+
+SGLANG = Family(
+    name="sglang",
+    prefix="sglang:",
+    counters={
+        "requests": ("num_requests_total",),
+        "requests_abort": ("num_aborted_requests_total",),
+        "prompt_tokens": ("prompt_tokens_total",),
+        # SGLang adds a request's tokens when it ends, not as they come.
+        "generation_tokens": ("generation_tokens_total",),
+        "preemptions": ("num_retracted_requests_total",),
+    },
+    gauges={
+        "running": ("num_running_reqs",),
+        "waiting": ("num_queue_reqs",),
+        "kv_usage": ("token_usage",),
+    },
+    histograms={
+        **_SHARED_HISTOGRAMS,
+        "queue_s": ("queue_time_seconds",),
+        "request_prompt_tokens": ("prompt_tokens_histogram",),
+        "request_output_tokens": ("generation_tokens_histogram",),
+    },
+)
+
+FAMILIES = (WORKER, VLLM, SGLANG)
+
+# Engines of one server add up, except where a sum means nothing: the fullest cache is the one
+# that preempts, and a generation is a number of its own.
+_COMBINE: Mapping[str, Callable[[Iterable[float]], float]] = {"kv_usage": max, "generation": max}
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A page in canonical names. `family` is None when no known server's metrics are on it."""
+
+    family: str | None
+    counters: Mapping[str, float] = field(default_factory=dict)
+    gauges: Mapping[str, float] = field(default_factory=dict)
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
+
+    def at(self, when: float) -> Snapshot:
+        """The snapshot taken at `when` (wall clock, s)."""
+        return Snapshot(when, self.counters, self.gauges, self.histograms)
+
+
+def recognise(page: Page) -> Recognised:
+    """The page in canonical names, by the first family whose prefix has a metric that we know."""
+    for family in FAMILIES:
+        found = Recognised(
+            family.name,
+            _with_rejections({**_outcomes(family, page), **_counters(family, page)}, family),
+            {**_gauges(family, page), **_knobs(family, page), **_process(page)},
+            _histograms(family, page),
+        )
+        if found.counters or found.histograms or "running" in found.gauges:
+            return found
+    return Recognised(None)
+
+
+def _first(family: Family, names: tuple[str, ...], page: Page, suffix: str = "") -> str | None:
+    wire = (family.prefix + name for name in names)
+    return next((name for name in wire if name + suffix in page), None)
+
+
+def _counters(family: Family, page: Page) -> dict[str, float]:
+    found = {}
+    for canonical, names in family.counters.items():
+        name = _first(family, names, page)
+        if name is not None:
+            found[canonical] = total(one_per_replica(page[name]))
+    return found
+
+
+def _outcomes(family: Family, page: Page) -> dict[str, float]:
+    """`requests` and one `requests_OUTCOME` per way in which requests ended."""
+    if family.outcome_counter is None:
+        return {}
+    name, label = family.outcome_counter
+    samples = page.get(family.prefix + name, ())
+    found: dict[str, float] = {"requests": total(samples)} if samples else {}
+    for sample in samples:
+        key = f"requests_{sample.labels.get(label, 'unknown')}"
+        found[key] = found.get(key, 0.0) + sample.value
+    return found
+
+
+def _with_rejections(counters: dict[str, float], family: Family) -> dict[str, float]:
+    """`requests` with those turned away, also where the server counts them apart.
+
+    Otherwise a server that turns everybody away would read as idle.
+    """
+    apart = counters.get("requests_rejected") if "requests_rejected" in family.counters else None
+    if apart is None:
+        return counters
+    return {**counters, "requests": counters.get("requests", 0.0) + apart}
+
+
+def _gauges(family: Family, page: Page) -> dict[str, float]:
+    found = {}
+    for canonical, names in family.gauges.items():
+        name = _first(family, names, page)
+        if name is not None:
+            values = [sample.value for sample in one_per_replica(page[name])]
+            found[canonical] = _COMBINE.get(canonical, sum)(values)
+    return found
+
+
+def _knobs(family: Family, page: Page) -> dict[str, float]:
+    """The numeric settings in force, as `setting_KNOB`, where the server tells them."""
+    samples = page.get(f"{family.prefix}setting", ())
+    return {f"setting_{s.labels['knob']}": s.value for s in samples if "knob" in s.labels}
+
+
+def _process(page: Page) -> dict[str, float]:
+    started = page.get("process_start_time_seconds")
+    return {"started_at": started[0].value} if started else {}
+
+
+def _histograms(family: Family, page: Page) -> dict[str, Histogram]:
+    found: dict[str, Histogram] = {}
+    for canonical, names in family.histograms.items():
+        name = _first(family, names, page, "_bucket")
+        histogram = histogram_of(page, name) if name is not None else None
+        if histogram is not None:
+            found[canonical] = histogram
+    return {**found, **_steps_by_kind(family, page)}
+
+
+def _steps_by_kind(family: Family, page: Page) -> dict[str, Histogram]:
+    """`step_decode_s`, `step_prefill_s` and `step_mixed_s`, where steps carry their kind."""
+    name = f"{family.prefix}step_time_seconds"
+    buckets, sums = page.get(f"{name}_bucket", ()), page.get(f"{name}_sum", ())
+    found = {}
+    for kind in sorted({s.labels["kind"] for s in buckets if "kind" in s.labels}):
+        one = merged(
+            name,
+            (s for s in buckets if s.labels.get("kind") == kind),
+            (s for s in sums if s.labels.get("kind") == kind),
+        )
+        if one is not None:
+            found[f"step_{kind}_s"] = one
+    return found
+
+
+_RANKS = ("pp_rank", "tp_rank", "moe_ep_rank")
+
+
+def one_per_replica(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+    """The samples without those that tell the same requests again.
+
+    The ranks of one replica (SGLang's `tp_rank`, `pp_rank`, `moe_ep_rank`) all see the same
+    requests, so only the lowest speaks. Under priority scheduling SGLang gives the total with an
+    empty `priority` beside one series per priority, so where that total is, it alone counts.
+    """
+    chosen: dict[tuple[tuple[str, str], ...], Sample] = {}
+    listed = list(samples)
+    totals = [s for s in listed if s.labels.get("priority") == ""]
+    for sample in totals or listed:
+        replica = tuple(sorted((k, v) for k, v in sample.labels.items() if k not in _RANKS))
+        kept = chosen.get(replica)
+        if kept is None or _rank(sample) < _rank(kept):
+            chosen[replica] = sample
+    return tuple(chosen.values())
+
+
+def _rank(sample: Sample) -> tuple[int, ...]:
+    return tuple(int(sample.labels.get(name) or 0) for name in _RANKS)

@@ -1,0 +1,1 @@
+"""What is tuned: the deployments behind `domain.ports.Target`."""

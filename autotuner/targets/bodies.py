@@ -1,0 +1,134 @@
+"""The worker's JSON bodies, read strictly into the domain's values. No HTTP here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from autotuner.domain.knobs import Value
+from autotuner.domain.ports import LiveSettings
+from autotuner.domain.telemetry import Exposure, ExposureBatch, Outcome, StepRecord
+from autotuner.targets.capabilities import Capabilities, Capability, Choices, IntRange
+
+
+class _Body(BaseModel):
+    # Unknown fields are let through: a newer worker may tell more.
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class _IntCapability(_Body):
+    type: Literal["int"]
+    min: int
+    max: int
+    live: bool = True
+    changes_answers: bool = False
+
+    def to_domain(self) -> Capability:
+        return Capability(IntRange(self.min, self.max), self.live, self.changes_answers)
+
+
+class _ChoiceCapability(_Body):
+    type: Literal["choice"]
+    values: list[Value]
+    live: bool = True
+    changes_answers: bool = False
+
+    def to_domain(self) -> Capability:
+        return Capability(Choices(tuple(self.values)), self.live, self.changes_answers)
+
+
+class _BoolCapability(_Body):
+    type: Literal["bool"]
+    live: bool = True
+    changes_answers: bool = False
+
+    def to_domain(self) -> Capability:
+        return Capability(Choices((False, True)), self.live, self.changes_answers)
+
+
+_AnyCapability = Annotated[
+    _IntCapability | _ChoiceCapability | _BoolCapability, Field(discriminator="type")
+]
+
+
+class SettingsBody(_Body):
+    """`GET` and `PUT /admin/settings`."""
+
+    boot_id: str = Field(min_length=1)
+    generation: int = Field(ge=1)
+    applied_at: float
+    now: float
+    settings: dict[str, Value] = Field(min_length=1)
+    capabilities: dict[str, _AnyCapability] = Field(default_factory=dict)
+
+    def live(self) -> LiveSettings:
+        return LiveSettings(self.settings, self.generation, self.boot_id, self.applied_at, self.now)
+
+    def offered(self) -> Capabilities:
+        return {name: told.to_domain() for name, told in self.capabilities.items()}
+
+
+class _ExposureBody(_Body):
+    seq: int = Field(ge=1)
+    id: str
+    generation_start: int = Field(ge=1)
+    generation_end: int = Field(ge=1)
+    arrival: float
+    queue_s: float | None
+    ttft_s: float | None
+    tpot_s: float | None
+    gap_max_s: float | None
+    e2el_s: float
+    prompt_tokens: int = Field(ge=0)
+    output_tokens: int = Field(ge=0)
+    outcome: Literal["stop", "length", "abort", "error", "rejected"]
+
+    def to_domain(self) -> Exposure:
+        fields = self.model_dump(exclude={"outcome"})
+        return Exposure(**fields, outcome=Outcome(self.outcome))
+
+
+class _RingBody(_Body):
+    boot_id: str = Field(min_length=1)
+    now: float
+    next: int = Field(ge=0)
+    overrun: bool
+
+
+class ExposuresBody(_RingBody):
+    """`GET /admin/exposures`."""
+
+    in_flight: dict[str, Annotated[int, Field(ge=0)]]
+    exposures: list[_ExposureBody]
+
+    def to_domain(self) -> ExposureBatch:
+        """The batch. Raises ValueError where a key of `in_flight` is not a generation."""
+        return ExposureBatch(
+            self.boot_id,
+            self.now,
+            self.next,
+            self.overrun,
+            {int(generation): count for generation, count in self.in_flight.items()},
+            tuple(one.to_domain() for one in self.exposures),
+        )
+
+
+class _StepBody(_Body):
+    at: float
+    step_s: float = Field(ge=0)
+    decode_seqs: int = Field(ge=0)
+    prefill_tokens: int = Field(ge=0)
+    context_tokens: int = Field(ge=0)
+
+    def to_domain(self) -> StepRecord:
+        return StepRecord(**self.model_dump())
+
+
+class StepsBody(_RingBody):
+    """`GET /admin/steps`."""
+
+    steps: list[_StepBody]
+
+    def to_domain(self) -> tuple[StepRecord, ...]:
+        return tuple(one.to_domain() for one in self.steps)

@@ -1,0 +1,115 @@
+"""Admin requests over HTTP: one try each, and the foreign errors as ours.
+
+Knows status codes and tokens; knows no body's fields beyond the error's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+from pydantic import BaseModel, ValidationError
+
+from autotuner.domain.errors import (
+    ConfigError,
+    SettingsRefusedError,
+    StaleGenerationError,
+    TargetError,
+    TargetUnavailableError,
+)
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def read_token_file(path: Path) -> str:
+    """The admin token that the file holds. Raises ConfigError where there is none to read."""
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"token_file={str(path)!r}: can't be read ({error}); "
+            "give a file that holds the target's admin token"
+        ) from error
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(
+            f"token_file={str(path)!r}: must hold one line with the target's admin token"
+        )
+    return token
+
+
+class AdminClient:
+    """A session with a target's admin front. For one thread at a time."""
+
+    def __init__(self, url: str, token: str | None, timeout_s: float) -> None:
+        self._url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._session = requests.Session()
+        # A target is reached directly, and no .netrc may replace the token.
+        self._session.trust_env = False
+        if token is not None:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def get(self, path: str, kind: type[Body], **query: int) -> Body:
+        """The parsed answer. Raises TargetUnavailableError, or TargetError where refused."""
+        return self._ask("GET", path, kind, params=query)
+
+    def put(self, path: str, kind: type[Body], body: dict[str, Any]) -> Body:
+        """The parsed answer; sent once, never again.
+
+        Raises StaleGenerationError, SettingsRefusedError or TargetError when nothing was applied,
+        and TargetUnavailableError when that is unknown.
+        """
+        return self._ask("PUT", path, kind, json=body)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _ask(self, method: str, path: str, kind: type[Body], **extra: Any) -> Body:
+        url = self._url + path
+        try:
+            response = self._session.request(
+                method, url, timeout=self._timeout_s, allow_redirects=False, **extra
+            )
+        except requests.RequestException as error:
+            raise TargetUnavailableError(f"{method} {url}: no answer: {error}") from error
+        if response.status_code != requests.codes.ok:
+            raise _refusal(method, url, response)
+        return _parsed(method, url, response, kind)
+
+
+def _parsed(method: str, url: str, response: requests.Response, kind: type[Body]) -> Body:
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        raise TargetUnavailableError(
+            f"{method} {url}: the answer can't be used: {where}: {first['msg']}"
+        ) from error
+
+
+_REFUSALS: dict[int, type[TargetError]] = {409: StaleGenerationError, 422: SettingsRefusedError}
+
+
+def _refusal(method: str, url: str, response: requests.Response) -> TargetError:
+    status = response.status_code
+    said = f"{method} {url}: {status}: {_message(response)}"
+    if status >= requests.codes.server_error or status in (
+        requests.codes.request_timeout,
+        requests.codes.too_many_requests,
+    ):
+        return TargetUnavailableError(said)
+    if status in (requests.codes.unauthorized, requests.codes.forbidden):
+        return TargetError(f"{said}; set the target's token file to the worker's admin token")
+    return _REFUSALS.get(status, TargetError)(said)
+
+
+def _message(response: requests.Response) -> str:
+    """What the error body says, with the field and value that it names; else its start."""
+    try:
+        error = response.json()["error"]
+        named = f"{error['field']}={error['value']!r}: " if "field" in error else ""
+        return f"{named}{error['message']}"
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200]

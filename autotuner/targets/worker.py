@@ -1,0 +1,104 @@
+"""The bundled worker as a target, over its admin front (docs/worker-api.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autotuner.domain.errors import TargetUnavailableError
+from autotuner.domain.knobs import Settings
+from autotuner.domain.ports import LiveSettings
+from autotuner.domain.telemetry import Exposure, ExposureBatch, StepRecord
+from autotuner.targets.bodies import ExposuresBody, SettingsBody, StepsBody
+from autotuner.targets.capabilities import Capabilities
+from autotuner.targets.http import AdminClient
+
+_SETTINGS = "/admin/settings"
+_PAGE_ROWS = 1000  # chosen: about 300 kB of JSON
+_MOST_PAGES = 20
+
+
+class WorkerTarget:
+    """Implements `domain.ports.Target` for the worker behind `url`; for one thread at a time.
+
+    Every call raises TargetUnavailableError where no usable answer came, and TargetError where
+    the worker refused (a wrong token, say).
+
+    `token` is the admin token, None where the worker has none (it then answers loopback only).
+    `timeout_s` bounds the wait for a connection and for each part of an answer.
+    """
+
+    def __init__(self, url: str, token: str | None = None, timeout_s: float = 5.0) -> None:
+        self._admin = AdminClient(url, token, timeout_s)
+
+    def read_settings(self) -> LiveSettings:
+        return self._admin.get(_SETTINGS, SettingsBody).live()
+
+    def capabilities(self) -> Capabilities:
+        """What the worker accepts for each of its knobs."""
+        return self._admin.get(_SETTINGS, SettingsBody).offered()
+
+    def apply(self, settings: Settings, live: LiveSettings, reason: str) -> LiveSettings:
+        """Apply `settings` if `live` is still what runs, and return what runs then.
+
+        Raises StaleGenerationError or SettingsRefusedError (nothing was applied), or
+        TargetUnavailableError (unknown: read back; it is never sent a second time).
+        """
+        body = {
+            "generation": live.generation,
+            "boot_id": live.boot_id,
+            "settings": dict(settings),
+            "reason": reason,
+        }
+        applied = self._admin.put(_SETTINGS, SettingsBody, body).live()
+        wrong = settings.changed_from(applied.settings)
+        if wrong or applied.generation <= live.generation:
+            raise TargetUnavailableError(
+                f"the worker said that it applied the settings, but reports generation "
+                f"{applied.generation} without {wrong or 'a rise'}: read back what runs"
+            )
+        return applied
+
+    def exposures(self, after: int) -> ExposureBatch:
+        """Every finished request after the cursor; 0 at first, then the last batch's `next`.
+
+        The cursor belongs to one `boot_id`: after a restart, begin again at 0.
+        """
+        pages = [self._exposure_page(after)]
+        while len(pages[-1].exposures) >= _PAGE_ROWS and len(pages) < _MOST_PAGES:
+            pages.append(self._exposure_page(pages[-1].next))
+        return _joined(pages)
+
+    def steps(self, after: int) -> tuple[Sequence[StepRecord], int]:
+        """The engine steps after the cursor (at most 1000), and the next cursor."""
+        page = self._admin.get("/admin/steps", StepsBody, after=after, limit=_PAGE_ROWS)
+        return page.to_domain(), page.next
+
+    def close(self) -> None:
+        self._admin.close()
+
+    def _exposure_page(self, after: int) -> ExposureBatch:
+        page = self._admin.get("/admin/exposures", ExposuresBody, after=after, limit=_PAGE_ROWS)
+        try:
+            return page.to_domain()
+        except ValueError as error:
+            raise TargetUnavailableError(
+                f"in_flight={page.in_flight!r}: its keys must be generations: {error}"
+            ) from error
+
+
+def _joined(pages: Sequence[ExposureBatch]) -> ExposureBatch:
+    """The pages as one batch: what is in flight is as the last page tells it."""
+    last = pages[-1]
+    if any(page.boot_id != last.boot_id for page in pages):
+        raise TargetUnavailableError("the worker was restarted while its log was read")
+    rows: list[Exposure] = []
+    for page in pages:
+        rows.extend(page.exposures)
+    return ExposureBatch(
+        last.boot_id,
+        last.now,
+        last.next,
+        any(page.overrun for page in pages),
+        last.in_flight,
+        tuple(rows),
+    )

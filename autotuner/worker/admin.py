@@ -1,0 +1,162 @@
+"""The admin routes: settings in force, their change, and the two logs read by cursor."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from autotuner.worker.errors import ApiError, engine_gone
+from autotuner.worker.exposures import page_body
+from autotuner.worker.http_io import read_body
+from autotuner.worker.live_settings import NotAppliedError, StaleGenerationError
+from autotuner.worker.openai_schema import parse
+from autotuner.worker.options import is_loopback
+from autotuner.worker.settings import InvalidSettingError, Limits, capabilities
+from autotuner.worker.worker import Worker
+
+log = logging.getLogger(__name__)
+
+After = Annotated[int, Query(ge=0)]
+Limit = Annotated[int, Query(ge=1)]
+# 1000 exposures take 5.6 ms to write (measured); a longer page would hold up every stream.
+MAX_PAGE_RECORDS = 1000
+
+
+class SettingsChange(BaseModel):
+    """The body of `PUT /admin/settings`. A misspelt field is refused: it would change nothing."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    generation: int
+    boot_id: str | None = None
+    settings: dict[str, Any]
+    reason: str | None = Field(None, max_length=1000)
+
+
+def admin_routes(worker: Worker) -> APIRouter:
+    """The routes for whoever holds the token, or for this machine alone while there is none."""
+    guard = _Guard(worker.options.admin_token)
+    router = APIRouter(prefix="/admin", dependencies=[Depends(guard)])
+
+    @router.get("/settings")
+    async def get_settings() -> Response:
+        return JSONResponse(_settings_body(worker, _limits(worker)))
+
+    @router.put("/settings")
+    async def put_settings(request: Request) -> Response:
+        limits = _limits(worker)
+        raw = await read_body(request, worker.options.max_body_bytes)
+        try:
+            change = parse(SettingsChange, raw)
+        except ApiError as error:
+            return _invalid(error.param, None, error.message)
+        return await _change(worker, limits, change)
+
+    @router.get("/exposures")
+    async def exposures(after: After = 0, limit: Limit = MAX_PAGE_RECORDS) -> Response:
+        page = worker.front.exposures.read(after, min(limit, MAX_PAGE_RECORDS))
+        in_flight = worker.front.in_flight_by_generation()
+        return JSONResponse(
+            _stamp(worker) | {"in_flight": in_flight} | page_body(page, "exposures")
+        )
+
+    @router.get("/steps")
+    async def steps(after: After = 0, limit: Limit = MAX_PAGE_RECORDS) -> Response:
+        page = worker.front.steps.read(after, min(limit, MAX_PAGE_RECORDS))
+        return JSONResponse(_stamp(worker) | page_body(page, "steps"))
+
+    return router
+
+
+class _Guard:
+    """Lets a request through or raises ApiError 401 (no or a wrong token) or 403 (from outside)."""
+
+    def __init__(self, token: str | None) -> None:
+        self._expected = None if token is None else f"Bearer {token}".encode()
+
+    async def __call__(self, request: Request) -> None:
+        if self._expected is None:
+            _check_local(request)
+            return
+        given = request.headers.get("authorization", "").encode("latin-1", "replace")
+        if not hmac.compare_digest(given, self._expected):
+            raise ApiError(
+                401,
+                "authorization: give the admin token: `Authorization: Bearer TOKEN`",
+                param="authorization",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+
+def _check_local(request: Request) -> None:
+    """A proxy on this machine makes every client look local, so forwarded requests don't pass."""
+    forwarded = "forwarded" in request.headers or "x-forwarded-for" in request.headers
+    if forwarded or request.client is None or not is_loopback(request.client.host):
+        raise ApiError(
+            403, "the admin API is for this machine alone: start the worker with a token"
+        )
+
+
+def _limits(worker: Worker) -> Limits:
+    if worker.limits is None:
+        raise engine_gone(worker.front.outage or "the engine is loading")
+    return worker.limits
+
+
+async def _change(worker: Worker, limits: Limits, change: SettingsChange) -> Response:
+    if worker.front.outage is not None:
+        raise engine_gone(worker.front.outage)
+    try:
+        in_force = await worker.settings.change(
+            change.settings,
+            limits,
+            generation=change.generation,
+            boot_id=change.boot_id,
+            timeout_s=worker.options.apply_timeout_s,
+        )
+    except StaleGenerationError:
+        return _stale(worker)
+    except InvalidSettingError as error:
+        return _invalid(error.field, error.value, str(error))
+    except NotAppliedError as error:
+        raise ApiError(503, str(error), code="not_applied") from error
+    log.info("settings generation %d, reason %r", in_force.generation, change.reason)
+    return JSONResponse(_settings_body(worker, limits))
+
+
+def _stamp(worker: Worker) -> dict[str, Any]:
+    return {"boot_id": worker.boot_id, "now": worker.front.clocks.wall()}
+
+
+def _settings_body(worker: Worker, limits: Limits) -> dict[str, Any]:
+    in_force = worker.settings.in_force
+    return _stamp(worker) | {
+        "generation": in_force.generation,
+        "applied_at": in_force.applied_at,
+        "model": worker.model_name,
+        "settings": asdict(in_force.settings),
+        "capabilities": capabilities(limits),
+    }
+
+
+def _stale(worker: Worker) -> Response:
+    now = worker.settings
+    error = {
+        "type": "stale_generation",
+        "message": f"generation {now.in_force.generation} of boot {now.boot_id} is in force: "
+        "read the settings again",
+        "generation": now.in_force.generation,
+        "boot_id": now.boot_id,
+    }
+    return JSONResponse({"error": error}, status_code=409)
+
+
+def _invalid(field: str | None, value: object, message: str) -> Response:
+    error = {"type": "invalid_setting", "field": field, "value": value, "message": message}
+    return JSONResponse({"error": error}, status_code=422)

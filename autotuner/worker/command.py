@@ -1,0 +1,127 @@
+"""The command line of the worker: options in, exit status out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+
+from autotuner.worker.engine_options import EngineOptions, WeightDtype
+from autotuner.worker.front import FrontLimits
+from autotuner.worker.model_config import ModelError
+from autotuner.worker.observability import Buckets
+from autotuner.worker.serve import WorkerOptionError, WorkerOptions, serve
+from autotuner.worker.settings import SCHEDULE_POLICIES, SchedulePolicy, WorkerSettings
+from autotuner.worker.weights import resolve_model
+
+TOKEN_VARIABLE = "AUTOTUNER_WORKER_ADMIN_TOKEN"  # noqa: S105
+REFUSED = 2  # exit status of a command line that can't be run
+ENGINE, SETTINGS = EngineOptions(model=Path()), WorkerSettings()
+FRONT = FrontLimits()
+
+
+def worker_command(
+    model: Annotated[
+        Path | None, typer.Option(help="Model folder (safetensors); default: the packaged SmolLM2.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8000,
+    admin_token_file: Annotated[
+        Path | None, typer.Option(help=f"File with the admin token; else ${TOKEN_VARIABLE}.")
+    ] = None,
+    weight_dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")] = ENGINE.device,
+    num_threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = ENGINE.num_threads,
+    kv_cache_gib: Annotated[
+        float, typer.Option(min=0.001, help="Memory for the KV cache.")
+    ] = ENGINE.kv_cache_gib,
+    max_model_len: Annotated[
+        int, typer.Option(min=2, help="Most tokens of prompt and answer together.")
+    ] = ENGINE.max_model_len,
+    max_queue: Annotated[
+        int, typer.Option(min=1, help="Waiting requests before new ones get 503.")
+    ] = FRONT.max_queue,
+    request_timeout_s: Annotated[
+        float, typer.Option(min=0.1, help="Longest life of a request.")
+    ] = FRONT.request_timeout_s,
+    max_num_seqs: Annotated[
+        int, typer.Option(min=1, help="Knob: batch size.")
+    ] = SETTINGS.max_num_seqs,
+    batch_timeout_ms: Annotated[
+        int, typer.Option(min=0, help="Knob: wait to fill a batch.")
+    ] = SETTINGS.batch_timeout_ms,
+    max_num_batched_tokens: Annotated[
+        int, typer.Option(min=16, help="Knob: token budget of a step.")
+    ] = SETTINGS.max_num_batched_tokens,
+    schedule_policy: Annotated[
+        str, typer.Option(help=f"Knob: {' or '.join(SCHEDULE_POLICIES)}.")
+    ] = SETTINGS.schedule_policy,
+    slo_ttft_s: Annotated[
+        float | None, typer.Option(min=0.0, help="SLO on the first token: becomes a bucket edge.")
+    ] = None,
+    slo_gap_s: Annotated[
+        float | None, typer.Option(min=0.0, help="SLO on gaps: becomes a bucket edge.")
+    ] = None,
+    drain_s: Annotated[
+        float, typer.Option(min=1.0, help="At the end, time for running requests to finish.")
+    ] = 30.0,
+) -> None:
+    """Serve a model over OpenAI's HTTP API, with knobs that change while it runs."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = WorkerSettings(
+            max_num_seqs=max_num_seqs,
+            batch_timeout_ms=batch_timeout_ms,
+            max_num_batched_tokens=max_num_batched_tokens,
+            schedule_policy=cast(
+                SchedulePolicy, _one_of("schedule-policy", schedule_policy, SCHEDULE_POLICIES)
+            ),
+        )
+        options = WorkerOptions(
+            engine=EngineOptions(
+                model=resolve_model(model),
+                weight_dtype=cast(
+                    WeightDtype, _one_of("weight-dtype", weight_dtype, get_args(WeightDtype))
+                ),
+                device=device,
+                kv_cache_gib=kv_cache_gib,
+                max_model_len=max_model_len,
+                num_threads=num_threads,
+                settings=settings,
+            ),
+            host=host,
+            port=port,
+            admin_token=_admin_token(admin_token_file),
+            front=FrontLimits(max_queue=max_queue, request_timeout_s=request_timeout_s),
+            buckets=Buckets().with_slos(slo_ttft_s, slo_gap_s),
+            drain_s=drain_s,
+        )
+        status = serve(options)
+    except (ModelError, WorkerOptionError, OSError) as error:
+        typer.echo(f"autotuner worker: {error}", err=True)
+        raise typer.Exit(REFUSED) from error
+    raise typer.Exit(status)
+
+
+def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise WorkerOptionError(f"{option}={value!r}: give one of {', '.join(choices)}")
+    return value
+
+
+def _admin_token(file: Path | None) -> str | None:
+    """From the file if one is named, else from the environment; an empty one counts as none."""
+    token = os.environ.get(TOKEN_VARIABLE, "") if file is None else file.read_text(encoding="utf-8")
+    if file is not None and not token.strip():
+        raise WorkerOptionError(f"admin-token-file={str(file)!r}: empty: write a token into it")
+    return token.strip() or None
+
+
+def main() -> None:
+    """`python -m autotuner.worker`."""
+    typer.run(worker_command)

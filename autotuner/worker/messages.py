@@ -1,0 +1,113 @@
+"""What the front (HTTP) and the engine process say to each other over a multiprocessing pipe.
+
+Only plain dataclasses cross; neither side imports the other. The engine sends one `StepOutput`
+per step, so that the pipe carries one message a step and not one a token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from autotuner.worker.settings import Limits, WorkerSettings
+
+FinishReason = Literal["stop", "length", "abort", "error"]
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How the next token is drawn. temperature 0 is greedy; top_k 0 is off; top_p 1 is off.
+
+    `seed` makes a request's draws depend on the seed and the position alone, not on its company.
+    """
+
+    max_tokens: int = 16
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+
+
+# ---- front to engine
+@dataclass(frozen=True)
+class AddRequest:
+    request_id: str
+    prompt_token_ids: list[int]
+    sampling: SamplingParams
+    arrival: float  # wall clock, s
+
+
+@dataclass(frozen=True)
+class AbortRequest:
+    request_id: str
+
+
+@dataclass(frozen=True)
+class ApplySettings:
+    settings: WorkerSettings
+    generation: int
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    pass
+
+
+# ---- engine to front
+@dataclass(frozen=True)
+class EngineReady:
+    limits: Limits
+    model_name: str
+    weight_dtype: str
+    load_s: float
+
+
+@dataclass(frozen=True)
+class SettingsApplied:
+    settings: WorkerSettings
+    generation: int
+    at: float  # wall clock, s: from the next step on these settings act
+
+
+@dataclass(frozen=True)
+class TokenOutput:
+    """One request's new token in a step; `finish` is set on its last message.
+
+    `token_id` is None where a request ends without a new token (abort, error).
+    """
+
+    request_id: str
+    token_id: int | None
+    finish: FinishReason | None = None
+    admitted_at: float | None = None  # wall clock, s; on the first token only
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """One engine step: its tokens, its time, what it was made of, and the state after it."""
+
+    at: float  # wall clock at the step's end, s
+    step_s: float
+    decode_seqs: int
+    prefill_tokens: int
+    context_tokens: int
+    running: int
+    waiting: int
+    kv_usage: float  # 0..1
+    generation: int
+    preemptions: int = 0  # in this step
+    tokens: list[TokenOutput] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class EngineFailed:
+    """The engine can't go on (failed load, out of memory); the front answers 503 from here on."""
+
+    reason: str
+
+
+ToEngine = AddRequest | AbortRequest | ApplySettings | Shutdown
+FromEngine = EngineReady | SettingsApplied | StepOutput | EngineFailed

@@ -1,0 +1,64 @@
+"""What a worker is started with, and the start-up options that are refused."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+
+from autotuner.worker.engine_client import Backoff
+from autotuner.worker.engine_link import EngineTarget, run_model_engine
+from autotuner.worker.engine_options import EngineOptions
+from autotuner.worker.front import FrontLimits
+from autotuner.worker.observability import Buckets
+
+MIN_TOKEN_LENGTH = 16
+
+
+class WorkerOptionError(ValueError):
+    """A start-up option that can't be; the message names it, its value and the fix."""
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """`port` 0 takes a free one. `drain_s` bounds how long running requests may still take at the
+    end, `apply_timeout_s` how long a change of settings may take (a change waits for the step that
+    runs). `engine_target` is the engine's main function: importable, as it runs in a new process.
+    """
+
+    engine: EngineOptions
+    host: str = "127.0.0.1"
+    port: int = 8000
+    admin_token: str | None = None
+    front: FrontLimits = field(default_factory=FrontLimits)
+    buckets: Buckets = field(default_factory=Buckets)
+    backoff: Backoff = field(default_factory=Backoff)
+    max_body_bytes: int = 4 * 2**20
+    drain_s: float = 30.0
+    engine_grace_s: float = 5.0
+    apply_timeout_s: float = 30.0
+    engine_target: EngineTarget = run_model_engine
+
+    def check(self) -> None:
+        """Raises WorkerOptionError for an admin API that anyone could reach, or a weak token."""
+        if self.admin_token is not None and len(self.admin_token) < MIN_TOKEN_LENGTH:
+            raise WorkerOptionError(
+                f"admin token: {len(self.admin_token)} characters are too few: "
+                f"give at least {MIN_TOKEN_LENGTH}, as `openssl rand -hex 32` makes them"
+            )
+        if self.admin_token is None and not is_loopback(self.host):
+            raise WorkerOptionError(
+                f"host={self.host!r}: others could change the settings: set an admin token "
+                "(--admin-token-file or AUTOTUNER_WORKER_ADMIN_TOKEN), or listen on 127.0.0.1"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this address (or the name localhost) is reachable from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)

@@ -1,0 +1,76 @@
+"""One request's life, from arrival to its exposure; times come in as arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autotuner.worker.exposures import Exposure, Outcome
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When a request came in: wall clock for the record, monotonic clock for durations (s)."""
+
+    wall: float
+    mono: float
+
+
+@dataclass
+class RequestState:
+    """What happened to one request so far. Every `now` is on the monotonic clock of `arrival`."""
+
+    request_id: str
+    prompt_tokens: int
+    generation_start: int
+    arrival: Arrival
+    output_tokens: int = 0
+    queue_s: float | None = None
+    first_at: float | None = None
+    last_at: float | None = None
+    gap_max_s: float | None = None
+
+    def admitted(self, wall: float) -> None:
+        """The engine took it up at `wall`; two clocks' rounding never makes the wait negative."""
+        self.queue_s = max(0.0, wall - self.arrival.wall)
+
+    def token(self, now: float) -> float | None:
+        """Counts a token and returns the gap since the one before it (s); None for the first."""
+        self.output_tokens += 1
+        last, self.last_at = self.last_at, now
+        if last is None:
+            self.first_at = now
+            return None
+        gap_s = now - last
+        if self.gap_max_s is None or gap_s > self.gap_max_s:
+            self.gap_max_s = gap_s
+        return gap_s
+
+    @property
+    def ttft_s(self) -> float | None:
+        return None if self.first_at is None else self.first_at - self.arrival.mono
+
+    @property
+    def tpot_s(self) -> float | None:
+        """Mean gap (s) over the tokens after the first; None with fewer than two tokens."""
+        if self.first_at is None or self.last_at is None or self.output_tokens < 2:
+            return None
+        return (self.last_at - self.first_at) / (self.output_tokens - 1)
+
+    def ended(self, outcome: Outcome, generation: int, now: float) -> Exposure:
+        """The record of this request, finished at `now` under settings `generation`."""
+        e2el_s = now - self.arrival.mono
+        return Exposure(
+            id=self.request_id,
+            generation_start=self.generation_start,
+            generation_end=generation,
+            arrival=self.arrival.wall,
+            queue_s=e2el_s if self.queue_s is None else self.queue_s,
+            ttft_s=self.ttft_s,
+            tpot_s=self.tpot_s,
+            gap_max_s=self.gap_max_s,
+            e2el_s=e2el_s,
+            prompt_tokens=self.prompt_tokens,
+            output_tokens=self.output_tokens,
+            cached_tokens=0,
+            outcome=outcome,
+        )

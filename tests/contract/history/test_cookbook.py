@@ -1,0 +1,118 @@
+"""Every query of docs/sql-cookbook.md answers, on both databases, with what was recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner.domain.experiment import Experiment, Verdict
+from autotuner.domain.forecasts import Alert
+from autotuner.history.engine import Database, open_engine
+from autotuner.history.records import OutboxMessage
+from autotuner.history.store import History
+
+COOKBOOK = Path(__file__).parents[3] / "docs" / "sql-cookbook.md"
+QUERIES = re.findall(r"```sql\n(.*?)```", COOKBOOK.read_text(encoding="utf-8"), re.DOTALL)
+DAY = 86400.0
+
+Ask = Callable[[str], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def ask(history: History, url: str, build: Callable[..., Experiment]) -> Iterator[Ask]:
+    """Runs SQL on a history in which something of every kind was recorded."""
+    old, new = build("x").control, build("x").treatment
+    now = time.time()
+    history.set_incumbent("chat", old, at=1000.0, why="found on the target")
+    history.record_experiment(build("exp-0", at=1000.0, verdict=Verdict.REJECTED))
+    history.record_experiment(
+        build("exp-1", at=2000.0, verdict=Verdict.ACCEPTED), predicted_effect=0.2
+    )
+    history.record_experiment(build("exp-2", pairs=0, at=3000.0))
+    history.set_incumbent(
+        "chat", new, at=1_764_000_000.9, why="accepted at 97%", experiment_id="exp-1"
+    )
+    history.record_decision("chat", "PROMOTE", "accepted", at=5.0, settings=new)
+    history.ask("chat", "pause", "ana", 10.0)
+    history.quarantine("chat", old, reason="harmful", at=1.0)
+    message = OutboxMessage("hook", "f1", "firing", {"a": 1}, now)
+    alert = Alert("f1", "SLOMissed", "critical", "chat", "71%", starts_at=now - 60)
+    history.record_alert(alert, now, [message])
+    long_ago = Alert("f2", "Old", "info", "chat", "-", now - 2 * DAY, ends_at=now - DAY)
+    history.record_alert(long_ago, now)
+
+    database = Database(open_engine(url))
+
+    def run(sql: str) -> list[dict[str, Any]]:
+        with database.reading() as connection:
+            return [row._asdict() for row in connection.exec_driver_sql(sql)]
+
+    yield run
+    database.close()
+
+
+def values(stored: Any) -> Any:
+    """JSON as the driver gives it: text from SQLite, parsed from PostgreSQL."""
+    return json.loads(stored) if isinstance(stored, str) else stored
+
+
+def test_the_cookbook_has_queries() -> None:
+    assert len(QUERIES) >= 12
+
+
+def test_every_query_of_the_cookbook_answers(ask: Ask) -> None:
+    unanswered = [query for query in QUERIES if not ask(query)]
+    assert unanswered == []
+
+
+def test_live_settings(ask: Ask) -> None:
+    (live,) = ask("SELECT * FROM v_live_settings")
+    assert (live["target"], live["since"]) == ("chat", "2025-11-24T16:00:00Z")
+    assert (live["why"], live["experiment_id"]) == ("accepted at 97%", "exp-1")
+    assert values(live["knobs"])["max_num_seqs"] == 64
+
+
+def test_experiments(ask: Ask) -> None:
+    rows = {row["id"]: row for row in ask("SELECT * FROM v_experiments")}
+    accepted, running = rows["exp-1"], rows["exp-2"]
+    assert [accepted[k] for k in ("n", "effect", "low", "high", "confidence")] == [
+        3,
+        0.3,
+        0.1,
+        0.5,
+        0.97,
+    ]
+    assert (accepted["verdict"], accepted["reason"]) == ("ACCEPTED", "ended as ACCEPTED")
+    assert accepted["started"] == "1970-01-01T00:33:20Z"
+    assert values(accepted["control"])["memory_efficient"] is False
+    assert [running[k] for k in ("n", "effect", "verdict", "ended")] == [0, None, None, None]
+
+
+def test_accepted_changes(ask: Ask) -> None:
+    (change,) = ask("SELECT * FROM v_accepted_changes")
+    assert change["experiment_id"] == "exp-1"
+    assert values(change["settings_before"])["max_num_seqs"] == 32
+    assert values(change["settings_after"])["max_num_seqs"] == 64
+
+
+def test_slots(ask: Ask) -> None:
+    rows = ask("SELECT * FROM v_slots WHERE experiment_id = 'exp-1' ORDER BY slot_index")
+    assert [row["pair_index"] for row in rows] == [0, 0, 1, 1, 2, 2]
+    assert [row["arm"] for row in rows[:2]] == ["control", "treatment"]
+    assert (rows[1]["attainment"], rows[1]["goodput_rps"]) == (0.9, 18 / 50)
+    assert (rows[1]["gap_p95_s"], rows[1]["ended"]) == (None, "1970-01-01T00:35:20Z")
+
+
+def test_alerts(ask: Ask) -> None:
+    rows = ask("SELECT name, status, ends FROM v_alerts WHERE age_s < 86400")
+    assert rows == [{"name": "SLOMissed", "status": "firing", "ends": None}]
+    assert [row["status"] for row in ask("SELECT * FROM v_alerts ORDER BY id")] == [
+        "firing",
+        "resolved",
+    ]

@@ -1,0 +1,98 @@
+"""A daemon that ends at any line finds itself again: incumbent live, test closed, no row lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autotuner.domain.experiment import Verdict
+from autotuner.history.records import DecisionOutcome
+from tests.integration.daemon.loop import POOR, Crash, Loop, make_loop
+
+
+def run_until_concluded(loop: Loop, cycles: int = 900) -> None:
+    for _ in range(cycles):
+        loop.cycle()
+        if loop.history.trials("t"):
+            return
+    raise AssertionError("no experiment ended")
+
+
+def test_the_loop_closes_and_every_step_is_in_the_history(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path)
+    run_until_concluded(loop)
+    [found] = loop.history.experiments(target="t")
+    assert found.verdict is Verdict.ACCEPTED
+    assert found.confidence >= 0.95
+    assert loop.live == found.treatment
+    incumbent = loop.history.incumbent("t")
+    assert incumbent is not None
+    assert incumbent.settings == loop.live
+    decisions = loop.history.decisions("t", limit=500)
+    assert {d.action for d in decisions} >= {"HOLD", "START", "CONTINUE", "PROMOTE"}
+    applied = [d for d in decisions if d.settings is not None]
+    assert all(d.outcome is DecisionOutcome.APPLIED for d in applied)
+    assert loop.history.unfinished_decisions("t") == []
+
+
+@pytest.mark.parametrize("after_effect", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("crash_at", [1, 2, 5])
+def test_a_crash_around_an_apply_of_a_slot(
+    tmp_path: Path, crash_at: int, after_effect: bool
+) -> None:
+    loop = make_loop(tmp_path)
+    loop.target.crash_at, loop.target.after_effect = crash_at, after_effect
+    with pytest.raises(Crash):
+        run_until_concluded(loop)
+    before = loop.history.decisions("t", limit=500)
+    loop.restart()
+    loop.cycle()
+    assert loop.live == POOR
+    [found] = loop.history.experiments(target="t")
+    assert found.verdict is Verdict.ABORTED
+    assert "daemon ended" in found.reason
+    kept = loop.history.decisions("t", limit=500)
+    assert {d.id for d in before} <= {d.id for d in kept}
+    assert loop.history.unfinished_decisions("t") == []
+
+
+@pytest.mark.parametrize("after_effect", [False, True], ids=["before", "after"])
+def test_a_crash_around_the_promotion_ends_with_the_winner_live(
+    tmp_path: Path, after_effect: bool
+) -> None:
+    pilot = make_loop(tmp_path / "pilot" if (tmp_path / "pilot").mkdir() is None else tmp_path)
+    run_until_concluded(pilot)
+    loop = make_loop(tmp_path)
+    loop.target.crash_at, loop.target.after_effect = pilot.target.applies, after_effect
+    with pytest.raises(Crash):
+        run_until_concluded(loop)
+    loop.restart()
+    loop.cycle()
+    [found] = loop.history.experiments(target="t")
+    assert found.verdict is Verdict.ACCEPTED
+    assert loop.live == found.treatment
+
+
+def test_a_stop_in_the_middle_leaves_the_incumbent_and_says_why(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path)
+    while not loop.history.open_experiments("t"):
+        loop.cycle()
+    for _ in range(10):
+        loop.cycle()
+    loop.daemon.stop(loop.now)
+    assert loop.live == POOR
+    [found] = loop.history.experiments(target="t")
+    assert found.verdict is Verdict.ABORTED
+    assert "stopped" in found.reason
+
+
+def test_a_pause_outlives_a_restart(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path)
+    loop.cycle()
+    loop.history.ask("t", "pause", "ada", loop.now)
+    assert "paused" in loop.cycle()
+    loop.restart()
+    assert "paused" in loop.cycle()
+    loop.history.ask("t", "resume", "ada", loop.now)
+    assert "paused" not in loop.cycle()

@@ -1,0 +1,112 @@
+"""Writes `stored/REVISION.sql`, a filled SQLite database as text; run once for a new revision.
+
+    python tests/migrations/store_database.py
+
+The file is then never written again: it stands for the databases that users have.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import sys
+import tempfile
+from pathlib import Path
+
+from autotuner.domain.experiment import (
+    Arm,
+    Conclusion,
+    Experiment,
+    Look,
+    Pair,
+    Phase,
+    Plan,
+    Slot,
+    SlotOutcome,
+    Verdict,
+)
+from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast, ForecastPoint
+from autotuner.domain.knobs import Settings
+from autotuner.history.engine import open_engine
+from autotuner.history.records import OutboxMessage
+from autotuner.history.store import History
+from autotuner.history.upgrade import current, upgrade
+
+STORED = Path(__file__).parent / "stored"
+START = 1_764_000_000.0
+OLD = Settings({"max_num_seqs": 32, "schedule_policy": "fcfs"})
+NEW = OLD.with_values(max_num_seqs=64)
+
+
+def experiment() -> Experiment:
+    """One accepted experiment of one pair."""
+    worse = SlotOutcome(20, 12, 1, 2, 50.0, 0.9, float("nan"), 2.5, 2000, 900)
+    better = SlotOutcome(22, 20, 0, 1, 50.0, 0.6, 0.09, 2.0, 2100, 950)
+    return Experiment(
+        id="exp-1",
+        target="chat",
+        control=OLD,
+        treatment=NEW,
+        plan=Plan(),
+        seed=7,
+        started_at=START,
+        proposer="ppo",
+        rationale="the batch is full",
+        phase=Phase.CLOSED,
+        slots=(
+            Slot(0, Arm.CONTROL, 2, START, START + 5, START + 60, worse),
+            Slot(1, Arm.TREATMENT, 3, START + 60, START + 65, START + 120, better),
+        ),
+        pairs=(Pair(0, 0.309, worse, better),),
+        looks=(Look(1, 3.1, -2.0, 0.95, 0.309, 0.01, float("inf")),),
+        conclusion=Conclusion(Verdict.ACCEPTED, "E ≥ 20", 1, 0.309, 0.01, float("inf"), 0.95),
+    )
+
+
+def fill(history: History) -> None:
+    """Something in every table."""
+    history.record_target("chat", kind="worker", url="http://127.0.0.1:8000", at=START)
+    history.record_agent("ppo", "1", digest="abc", info={"features": ["rate"]}, at=START)
+    history.set_incumbent("chat", OLD, at=START, why="found on the target")
+    history.record_experiment(experiment(), predicted_effect=0.2)
+    done = history.record_decision("chat", "PROMOTE", "accepted", at=START + 121, settings=NEW)
+    history.set_incumbent("chat", NEW, at=START + 122, why="accepted", experiment_id="exp-1")
+    history.decision_done(done, "applied", START + 122, generation=4)
+    history.record_decision("chat", "START", "next", at=START + 200, generation=4, settings=OLD)
+    history.quarantine("chat", OLD, reason="worse", at=START, until=START + 9000)
+    history.append_samples("chat", [("rate_rps", START, 1.5), ("rate_rps", START + 60, 2.0)])
+    points = (ForecastPoint(START, 1.0, 0.5, 1.5),)
+    history.record_forecast("chat", Forecast("rate_rps", START, "seasonal", points))
+    history.record_anomalies("chat", [AnomalyScore("rate_rps", START, 9.0, 1.0, 4.0, True)])
+    alert = Alert("f1", "SLOMissed", "critical", "chat", "71%", START, labels=(("tier", "slo"),))
+    message = OutboxMessage("hook", "f1", "firing", {"summary": "71%"}, START)
+    history.record_alert(alert, START, [message])
+    history.ask("chat", "pause", "ana", START)
+    history.heartbeat("d1", "chat", at=START, sentence="held: paused", mode="paused")
+
+
+def dump(revision: str) -> str:
+    """A database at `revision`, filled by the code as it is now."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "history.sqlite3"
+        url = f"sqlite:///{path}"
+        upgrade(url, revision)
+        history = History(open_engine(url))
+        fill(history)
+        history.close()
+        at = current(url)
+        connection = sqlite3.connect(path)
+        lines = "\n".join(connection.iterdump())
+        connection.close()
+        # Python's dump spells infinity as a word that SQLite does not read back.
+        lines = re.sub(r"(?<=[,(])(-?)Inf(?=[,)])", r"\g<1>9e999", lines)
+        return f"-- revision {at}\n{lines}\n"
+
+
+if __name__ == "__main__":
+    text = dump(sys.argv[1] if len(sys.argv) > 1 else "head")
+    STORED.mkdir(exist_ok=True)
+    file = STORED / f"{text.split()[2]}.sql"
+    if file.exists():
+        sys.exit(f"{file} is there already: a stored database is never rewritten")
+    file.write_text(text, encoding="utf-8")

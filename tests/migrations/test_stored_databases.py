@@ -1,0 +1,111 @@
+"""A stored database of every revision is upgraded, and what it held is read by today's code."""
+
+from __future__ import annotations
+
+import ast
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from autotuner.domain.errors import ConfigError
+from autotuner.domain.experiment import Verdict
+from autotuner.domain.knobs import Settings
+from autotuner.history.records import DecisionOutcome, Mode
+from autotuner.history.store import open_history
+from autotuner.history.upgrade import current, pending
+from autotuner.resources import resource_folder
+
+STORED = sorted((Path(__file__).parent / "stored").glob("*.sql"))
+START = 1_764_000_000.0
+OLD = Settings({"max_num_seqs": 32, "schedule_policy": "fcfs"})
+NEW = OLD.with_values(max_num_seqs=64)
+
+
+def revisions() -> list[str]:
+    config = Config()
+    config.set_main_option("script_location", str(resource_folder("migrations")))
+    walk = ScriptDirectory.from_config(config).walk_revisions()
+    return [revision.revision for revision in walk][::-1]
+
+
+@pytest.fixture(params=STORED, ids=lambda path: path.stem)
+def restored(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """The URL of a stored database and its revision."""
+    path = tmp_path / "history.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(request.param.read_text(encoding="utf-8"))
+    return f"sqlite:///{path}", request.param.stem
+
+
+def test_every_revision_has_a_stored_database() -> None:
+    assert [path.stem for path in STORED] == revisions()
+
+
+def test_what_is_pending_is_what_comes_after(restored: tuple[str, str]) -> None:
+    url, revision = restored
+    assert current(url) == revision
+    assert pending(url) == revisions()[revisions().index(revision) + 1 :]
+
+
+def test_what_was_stored_is_read(restored: tuple[str, str]) -> None:
+    history = open_history(restored[0])
+    try:
+        assert history.incumbent("chat") == (NEW, START + 122, "accepted")
+        experiment = history.experiment("exp-1")
+        assert experiment is not None
+        assert experiment.conclusion is not None
+        assert experiment.conclusion.verdict is Verdict.ACCEPTED
+        assert (experiment.control, experiment.treatment) == (OLD, NEW)
+        assert [slot.generation for slot in experiment.slots] == [2, 3]
+        assert experiment.pairs[0].treatment.good == 20
+        assert experiment.looks[0].high == float("inf")
+        (waiting,) = history.unfinished_decisions("chat")
+        assert (waiting.settings, waiting.outcome) == (OLD, DecisionOutcome.PENDING)
+        assert history.quarantined("chat", START + 1) == {OLD.digest}
+        assert history.samples("chat", "rate_rps", since=0) == [(START, 1.5), (START + 60, 2.0)]
+        assert history.latest_forecast("chat", "rate_rps") is not None
+        assert len(history.anomalies("chat", since=0)) == 1
+        assert [alert.labels for alert in history.firing_alerts("chat")] == [(("tier", "slo"),)]
+        assert [message.receiver for message in history.due(START)] == ["hook"]
+        assert history.asked_mode("chat") is Mode.PAUSED
+        assert history.status("chat").verdicts == {"ACCEPTED": 1}
+    finally:
+        history.close()
+
+
+def test_an_upgraded_database_is_written_on(restored: tuple[str, str]) -> None:
+    history = open_history(restored[0])
+    try:
+        last = history.decisions("chat")[0].id
+        assert history.record_decision("chat", "HOLD", "idle", at=START) > last
+    finally:
+        history.close()
+
+
+def test_its_views_answer(restored: tuple[str, str]) -> None:
+    url, _ = restored
+    open_history(url).close()
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        views = [
+            r[0] for r in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'")
+        ]
+        assert len(views) == 5
+        assert all(connection.execute(f"SELECT * FROM {view}").fetchall() for view in views)
+
+
+def test_revisions_never_import_the_live_code() -> None:
+    for path in (resource_folder("migrations") / "versions").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        modules = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+        modules += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+        assert [name for name in modules if name.startswith("autotuner")] == []
+
+
+def test_a_resource_folder_is_found_or_told() -> None:
+    assert (resource_folder("migrations") / "env.py").is_file()
+    with pytest.raises(ConfigError, match="'nothing' is missing"):
+        resource_folder("nothing")

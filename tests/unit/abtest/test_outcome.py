@@ -1,0 +1,128 @@
+"""Which requests a slot answers for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotuner.abtest.outcome import difference, slot_outcome
+from autotuner.domain.experiment import Arm, Plan, Slot, SlotOutcome
+from autotuner.domain.slo import SLO
+from autotuner.domain.telemetry import Exposure, Outcome
+
+PLAN = Plan(slot_s=60, cooldown_s=5)
+TARGETS = SLO(ttft_s=1.0, gap_max_s=0.1)
+SLOT = Slot(0, Arm.TREATMENT, generation=3, started_at=100, counted_from=110, ended_at=170)
+BASE = Exposure(
+    seq=1,
+    id="r",
+    generation_start=3,
+    generation_end=3,
+    arrival=120,
+    queue_s=0.0,
+    ttft_s=0.2,
+    tpot_s=0.03,
+    gap_max_s=0.05,
+    e2el_s=2.0,
+    prompt_tokens=10,
+    output_tokens=5,
+    outcome=Outcome.STOP,
+)
+
+
+def _seen(*exposures: Exposure, slo: SLO = TARGETS) -> SlotOutcome:
+    return slot_outcome(exposures, SLOT, 170, PLAN, slo)
+
+
+@pytest.mark.parametrize(
+    ("change", "requests", "good"),
+    [
+        ({}, 1, 1),
+        ({"arrival": 110.0}, 1, 1),
+        ({"arrival": 109.9}, 0, 0),  # washout
+        ({"arrival": 165.0}, 1, 1),
+        ({"arrival": 165.1}, 0, 0),  # cooldown
+        ({"generation_start": 2}, 0, 0),
+        ({"generation_start": 2, "generation_end": 2}, 0, 0),
+        ({"ttft_s": 1.1}, 1, 0),
+        ({"gap_max_s": 0.2}, 1, 0),
+        ({"gap_max_s": None, "tpot_s": None}, 1, 1),  # one token
+        ({"ttft_s": math.nan}, 0, 0),  # not measured
+        ({"e2el_s": math.inf}, 0, 0),
+        ({"outcome": Outcome.ABORT}, 0, 0),
+        ({"outcome": Outcome.ERROR, "ttft_s": None}, 1, 0),
+        ({"outcome": Outcome.REJECTED, "ttft_s": None}, 1, 0),
+    ],
+)
+def test_what_counts(change: dict[str, object], requests: int, good: int) -> None:
+    seen = _seen(replace(BASE, **change))  # type: ignore[arg-type]
+    assert (seen.requests, seen.good, seen.straddlers) == (requests, good, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "missed"),
+    [
+        ({"arrival": 150.0, "ttft_s": 0.5}, False),  # first token in time: counts for neither
+        ({"arrival": 150.0, "ttft_s": 30.0}, True),  # its deadline passed under this arm
+        ({"arrival": 150.0, "ttft_s": None, "outcome": Outcome.ERROR}, True),
+    ],
+)
+def test_straddlers(change: dict[str, object], missed: bool) -> None:
+    seen = _seen(replace(BASE, generation_end=4, **change))  # type: ignore[arg-type]
+    assert (seen.requests, seen.good, seen.straddlers) == (int(missed), 0, int(not missed))
+
+
+def test_a_deadline_after_the_switch_is_nobodys() -> None:
+    plan = replace(PLAN, cooldown_s=0)
+    late = replace(BASE, arrival=169.5, generation_end=4, ttft_s=9.0)
+    seen = slot_outcome([late], SLOT, 170, plan, TARGETS)
+    assert (seen.requests, seen.straddlers) == (0, 1)
+
+
+def test_a_straddler_may_miss_the_whole_request_deadline() -> None:
+    slow = replace(BASE, arrival=120, generation_end=4, e2el_s=55.0)
+    assert _seen(slow, slo=SLO(e2el_s=40)).requests == 1
+    assert _seen(slow, slo=SLO(e2el_s=52)).straddlers == 1
+
+
+def test_failures_count_against_attainment_and_are_told_apart() -> None:
+    seen = _seen(BASE, replace(BASE, outcome=Outcome.ERROR), replace(BASE, ttft_s=3.0))
+    assert seen.attainment == pytest.approx(1 / 3)
+    assert seen.error_share == pytest.approx(1 / 3)
+    assert seen.counted_s == 55
+
+
+def test_an_empty_slot_has_no_attainment() -> None:
+    seen = _seen()
+    assert math.isnan(seen.attainment)
+    assert math.isnan(seen.ttft_p95_s)
+    assert math.isnan(seen.e2el_mean_s)
+
+
+@given(st.lists(st.floats(0.001, 100), min_size=1, max_size=50))
+def test_percentiles_are_exact(ttfts: list[float]) -> None:
+    seen = _seen(*(replace(BASE, ttft_s=t, e2el_s=t + 1) for t in ttfts))
+    assert seen.ttft_p95_s == pytest.approx(np.percentile(ttfts, 95))
+    assert seen.e2el_mean_s == pytest.approx(np.mean(ttfts) + 1)
+
+
+@given(st.permutations(range(8)))
+def test_the_order_of_finishing_does_not_matter(order: list[int]) -> None:
+    requests = [replace(BASE, seq=i, arrival=112 + 6 * i, ttft_s=0.3 * i) for i in range(8)]
+    assert _seen(*(requests[i] for i in order)) == _seen(*requests)
+
+
+def test_differences_are_positive_when_the_treatment_is_better() -> None:
+    better = _seen(replace(BASE, e2el_s=1.0))
+    worse = _seen(replace(BASE, e2el_s=2.0, ttft_s=5.0))
+    assert difference(worse, better, "attainment") == 1
+    assert difference(worse, better, "e2el") == pytest.approx(math.log(2))
+    assert math.isnan(difference(worse, _seen(), "e2el"))
+    assert math.isnan(difference(worse, _seen(), "attainment"))
+    with pytest.raises(ValueError, match="outcome='p99'"):
+        difference(worse, better, "p99")

@@ -1,0 +1,517 @@
+"""The whole life of a test on a scripted target: no clock, no sleep, no process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from autotuner.abtest.design import arm_of
+from autotuner.abtest.switchback import (
+    Step,
+    abort,
+    advance,
+    slot_started,
+    washout_cut_short,
+    winner,
+)
+from autotuner.abtest.view import View
+from autotuner.domain.errors import IllegalTransitionError
+from autotuner.domain.experiment import Arm, Experiment, HardLimits, Phase, Plan, Verdict
+from autotuner.domain.knobs import Settings
+from autotuner.domain.ports import LiveSettings
+from autotuner.domain.slo import SLO
+from autotuner.domain.telemetry import Exposure, Outcome
+
+CONTROL, TREATMENT = Settings({"max_num_seqs": 8}), Settings({"max_num_seqs": 16})
+TARGETS = SLO(ttft_s=1.0)
+PLAN = Plan(
+    slot_s=20, washout_min_s=2, washout_max_s=6, cooldown_s=2, max_pairs=12, limits=HardLimits()
+)
+CYCLE_S = 1.0
+DRAWS = np.random.default_rng(11).random(4000)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How the scripted target treats a request."""
+
+    ttft_s: float | None = 0.2
+    e2el_s: float = 0.8
+    outcome: Outcome = Outcome.STOP
+
+
+Service = Callable[[Settings, int], Reply]
+
+
+def attaining(control: float, treatment: float) -> Service:
+    """Meets the SLO for these shares of the requests; which ones is drawn once and for all."""
+
+    def serve(settings: Settings, number: int) -> Reply:
+        share = treatment if settings == TREATMENT else control
+        return Reply() if DRAWS[number] < share else Reply(ttft_s=1.5, e2el_s=1.9)
+
+    return serve
+
+
+@dataclass
+class FakeTarget:
+    """A target with a virtual clock, its own boot and generation, and an exposure log."""
+
+    serve: Service
+    rate_rps: float = 2.0
+    now: float = 1000.0
+    boot: int = 1
+    generation: int = 7
+    applied_at: float = 900.0
+    settings: Settings = CONTROL
+    requests: int = 0
+    unfinished: list[Exposure] = field(default_factory=list)
+    finished: list[Exposure] = field(default_factory=list)
+
+    def live(self) -> LiveSettings:
+        return LiveSettings(
+            self.settings, self.generation, str(self.boot), self.applied_at, self.now
+        )
+
+    def apply(self, settings: Settings) -> LiveSettings:
+        self.settings, self.generation, self.applied_at = settings, self.generation + 1, self.now
+        return self.live()
+
+    def tick(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.rate_rps and 1000 + (self.requests + 1) / self.rate_rps <= end:
+            self.requests += 1
+            self._admit(1000 + self.requests / self.rate_rps)
+        self.now = end
+        for request in [r for r in self.unfinished if r.arrival + r.e2el_s <= end]:
+            self.unfinished.remove(request)
+            self.finished.append(replace(request, generation_end=self.generation))
+
+    def restart(self) -> None:
+        self.boot, self.generation, self.applied_at = self.boot + 1, 1, self.now
+        self.unfinished.clear()
+
+    def _admit(self, arrival: float) -> None:
+        reply = self.serve(self.settings, self.requests)
+        self.unfinished.append(
+            Exposure(
+                seq=self.requests,
+                id=f"r{self.requests}",
+                generation_start=self.generation,
+                generation_end=self.generation,
+                arrival=arrival,
+                queue_s=0.0,
+                ttft_s=reply.ttft_s,
+                tpot_s=0.02,
+                gap_max_s=0.03,
+                e2el_s=reply.e2el_s,
+                prompt_tokens=10,
+                output_tokens=10,
+                outcome=reply.outcome,
+            )
+        )
+
+    def view(self, boot_of_slot: int) -> View:
+        in_flight: dict[int, int] = {}
+        for request in self.unfinished:
+            in_flight[request.generation_start] = in_flight.get(request.generation_start, 0) + 1
+        changed = self.boot != boot_of_slot
+        return View(self.live(), tuple(self.finished), in_flight, boot_changed=changed)
+
+
+Disturb = Callable[[int, FakeTarget, View], View]
+
+
+def experiment(seed: int = 3, plan: Plan = PLAN) -> Experiment:
+    return Experiment("e1", "t", CONTROL, TREATMENT, plan, seed, started_at=0.0)
+
+
+def run(
+    target: FakeTarget,
+    test: Experiment | None = None,
+    disturb: Disturb = lambda _cycle, _target, view: view,
+    cycles: int = 1500,
+) -> tuple[Experiment, list[str]]:
+    """Cycles as the daemon does until the test closes; the reasons on the way."""
+    test, boot, reasons = test or experiment(), target.boot, []
+    for cycle in range(cycles):
+        step = advance(test, disturb(cycle, target, target.view(boot)), cycle * CYCLE_S, TARGETS)
+        test = step.experiment
+        reasons.append(step.reason)
+        if step.apply is not None:
+            live, boot = target.apply(step.apply), target.boot
+            test = slot_started(test, live)
+        if not test.running:
+            return test, reasons
+        target.tick(CYCLE_S)
+    raise AssertionError(f"still {test.phase} after {cycles} cycles: {reasons[-1]}")
+
+
+def verdict(test: Experiment) -> Verdict:
+    assert test.conclusion is not None
+    return test.conclusion.verdict
+
+
+def reason(test: Experiment) -> str:
+    assert test.conclusion is not None
+    return test.conclusion.reason
+
+
+# ---- verdicts
+def test_a_clear_win_is_accepted_within_eight_pairs_and_applied() -> None:
+    target = FakeTarget(attaining(0.6, 0.95))
+    test, _ = run(target)
+    assert verdict(test) is Verdict.ACCEPTED
+    assert test.conclusion is not None
+    assert test.conclusion.pairs <= 8
+    assert 0 < test.conclusion.low < test.conclusion.effect < test.conclusion.high
+    assert 0.95 <= test.conclusion.confidence < 1
+    assert "100%" not in reason(test)
+    assert target.settings == TREATMENT == winner(test)
+    assert len(test.looks) == len(test.pairs) == test.conclusion.pairs
+
+
+def test_the_same_service_under_both_arms_is_not_accepted() -> None:
+    accepted = 0
+    for seed in range(6):
+        target = FakeTarget(attaining(0.8, 0.8))
+        test, _ = run(target, experiment(seed))
+        accepted += verdict(test) is Verdict.ACCEPTED
+        assert target.settings == winner(test)
+    assert accepted == 0
+
+
+def test_slots_without_any_difference_refute_a_worthwhile_gain_before_the_budget_ends() -> None:
+    test, reasons = run(FakeTarget(attaining(1.0, 1.0)))
+    assert verdict(test) is Verdict.REJECTED
+    assert {pair.difference for pair in test.pairs} == {0.0}
+    assert "a gain of 0.02 or more is refuted" in reasons[-1]
+    assert len(test.pairs) < PLAN.max_pairs
+
+
+def test_a_test_too_short_to_say_anything_says_so_at_once() -> None:
+    test, reasons = run(FakeTarget(attaining(0, 1)), experiment(plan=replace(PLAN, max_pairs=6)))
+    assert verdict(test) is Verdict.INCONCLUSIVE
+    assert len(reasons) == 1
+    assert "can't bring enough evidence" in reason(test)
+
+
+def test_harm_is_stopped_by_statistics_and_undone() -> None:
+    target = FakeTarget(attaining(0.95, 0.5))
+    test, _ = run(target)
+    assert verdict(test) is Verdict.HARMFUL
+    assert test.conclusion is not None
+    assert test.conclusion.pairs <= 8
+    assert test.conclusion.high < 0
+    assert "confidence that it is worse" in reason(test)
+    assert target.settings == CONTROL
+
+
+def test_failures_under_the_treatment_end_the_test_inside_its_first_slot() -> None:
+    def serve(settings: Settings, number: int) -> Reply:
+        bad = settings == TREATMENT and number % 3 == 0
+        return Reply(None, 0.0, Outcome.REJECTED) if bad else Reply()
+
+    target = FakeTarget(serve)
+    test, _ = run(target)
+    assert verdict(test) is Verdict.HARMFUL
+    assert reason(test).startswith("hard limit")
+    assert len(test.slots) <= 2
+    assert test.slots[-1].ended_at is None
+    assert target.settings == CONTROL
+
+
+def test_an_awful_tail_ends_the_test_after_two_treatment_slots() -> None:
+    def serve(settings: Settings, number: int) -> Reply:
+        bad = settings == TREATMENT and number % 8 == 0
+        return Reply(4.0, 4.5) if bad else Reply()
+
+    test, _ = run(FakeTarget(serve))
+    assert verdict(test) is Verdict.HARMFUL
+    assert "P95 of TTFT" in reason(test)
+    assert len(test.slots) <= 5
+
+
+def test_a_loss_too_small_for_harm_is_rejected_at_the_end_of_the_budget() -> None:
+    plan = replace(PLAN, max_pairs=20, prior_sd=0.05)
+    test, _ = run(FakeTarget(attaining(0.95, 0.92)), experiment(plan=plan))
+    assert verdict(test) is Verdict.REJECTED
+    assert test.conclusion is not None
+    assert test.conclusion.high < 0.02
+
+
+def test_a_noisy_nothing_uses_up_its_budget_and_is_inconclusive() -> None:
+    test, _ = run(FakeTarget(attaining(0.7, 0.7)))
+    assert verdict(test) is Verdict.INCONCLUSIVE
+    assert len(test.pairs) == PLAN.max_pairs
+    assert "the budget of 12 pairs is used up" in reason(test)
+
+
+# ---- nothing to measure
+def test_no_traffic_is_inconclusive_soon() -> None:
+    test, _ = run(FakeTarget(attaining(1, 1), rate_rps=0), cycles=200)
+    assert verdict(test) is Verdict.INCONCLUSIVE
+    assert "3 pairs in a row" in reason(test)
+    assert "too few requests (0" in reason(test)
+    assert test.pairs == ()
+    assert all(slot.excluded for slot in test.slots[:4])
+    assert test.conclusion is not None
+    assert math.isnan(test.conclusion.effect)
+    assert test.conclusion.confidence == 0
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ERROR, Outcome.REJECTED, Outcome.ABORT])
+def test_a_test_where_every_request_fails_is_never_accepted(outcome: Outcome) -> None:
+    test, _ = run(FakeTarget(lambda _s, _n: Reply(None, 0.1, outcome)))
+    assert verdict(test) is not Verdict.ACCEPTED
+    assert winner(test) == CONTROL
+
+
+@pytest.mark.parametrize("figure", ["attainment", "e2el"])
+def test_latencies_that_are_no_numbers_are_never_accepted(figure: str) -> None:
+    def serve(settings: Settings, _number: int) -> Reply:
+        return Reply(ttft_s=math.nan if settings == CONTROL else 0.2)
+
+    target = FakeTarget(serve)
+
+    def break_times(_cycle: int, _target: FakeTarget, view: View) -> View:
+        broken = tuple(replace(r, ttft_s=math.nan, e2el_s=math.nan) for r in view.exposures)
+        return replace(view, exposures=broken)
+
+    test, _ = run(target, experiment(plan=replace(PLAN, outcome=figure)), break_times)
+    assert verdict(test) is Verdict.INCONCLUSIVE
+    assert "nan" not in reason(test)
+
+
+def test_a_target_that_never_answers_is_inconclusive() -> None:
+    def deaf(cycle: int, _target: FakeTarget, _view: View) -> View:
+        return View(None, unreachable_s=cycle * CYCLE_S)
+
+    test, _ = run(FakeTarget(attaining(1, 1)), disturb=deaf)
+    assert verdict(test) is Verdict.INCONCLUSIVE
+    assert "has not answered" in reason(test)
+    assert test.slots == ()
+
+
+def test_a_test_that_stands_still_ends_after_twice_its_budget() -> None:
+    def frozen(_cycle: int, _target: FakeTarget, view: View) -> View:
+        assert view.live is not None
+        return replace(view, live=replace(view.live, now=1000.0))
+
+    test, _ = run(FakeTarget(attaining(1, 1)), disturb=frozen)
+    assert verdict(test) is Verdict.INCONCLUSIVE
+    assert "twice its budget" in reason(test)
+
+
+# ---- disturbances
+def _at(when: int, change: Callable[[FakeTarget, View], View]) -> Disturb:
+    return lambda cycle, target, view: change(target, view) if cycle == when else view
+
+
+def _reboot(target: FakeTarget, _view: View) -> View:
+    target.restart()
+    return target.view(target.boot - 1)
+
+
+def _drift(target: FakeTarget, view: View) -> View:
+    target.apply(Settings({"max_num_seqs": 99}))
+    return replace(view, live=target.live())
+
+
+def _overrun(_target: FakeTarget, view: View) -> View:
+    return replace(view, overrun=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(_reboot, "restarted"), (_drift, "somebody changed"), (_overrun, "overwritten")],
+)
+@pytest.mark.parametrize("when", [1, 10, 40])  # washout, first slot, second slot
+def test_a_disturbed_pair_does_not_count_and_the_next_one_follows(
+    change: Callable[[FakeTarget, View], View], words: str, when: int
+) -> None:
+    test, reasons = run(FakeTarget(attaining(0.6, 0.95)), disturb=_at(when, change))
+    assert verdict(test) is Verdict.ACCEPTED
+    assert test.pairs[0].index == 1
+    first, second = test.slots[:2]
+    assert words in f"{first.excluded} {second.excluded}"
+    assert first.excluded is not None
+    assert second.excluded is not None
+    assert (second.generation == 0) == (when < 20)
+    assert "next is slot 2 (pair 1)" in reasons[when]
+    assert [slot.arm for slot in test.slots] == [arm_of(3, s.index) for s in test.slots]
+
+
+def test_a_restart_takes_the_pair_along_that_still_waits_for_requests() -> None:
+    target = FakeTarget(lambda _s, _n: Reply(0.2, 5.0))
+    rebooted_in: list[int] = []
+
+    def disturb(_cycle: int, target: FakeTarget, view: View) -> View:
+        if target.generation == 10 and view.in_flight.get(9) and not rebooted_in:
+            rebooted_in.append(target.generation)
+            return _reboot(target, view)
+        return view
+
+    test, _ = run(target, disturb=disturb)
+    assert rebooted_in
+    excluded = [slot.excluded for slot in test.slots[:4]]
+    assert all(excluded)
+    assert "last requests were lost" in (excluded[1] or "")
+
+
+def test_three_disturbed_pairs_in_a_row_end_the_test() -> None:
+    def always(cycle: int, target: FakeTarget, view: View) -> View:
+        return _drift(target, view) if cycle % 10 == 9 else view
+
+    test, _ = run(FakeTarget(attaining(0.6, 0.95)), disturb=always)
+    assert verdict(test) is Verdict.INCONCLUSIVE
+    assert "somebody changed" in reason(test)
+    assert len(test.slots) == 6
+
+
+def test_a_short_silence_is_waited_for_and_a_long_one_costs_the_pair() -> None:
+    def silent(start: int, length: int) -> Disturb:
+        def disturb(cycle: int, _target: FakeTarget, view: View) -> View:
+            lasted = cycle - start
+            return View(None, unreachable_s=lasted) if 0 <= lasted < length else view
+
+        return disturb
+
+    short, _ = run(FakeTarget(attaining(0.6, 0.95)), disturb=silent(10, 5))
+    assert short.slots[0].excluded is None
+    long, _ = run(FakeTarget(attaining(0.6, 0.95)), disturb=silent(10, 9))
+    assert "has not answered for 7 s" in (long.slots[0].excluded or "")
+    assert verdict(long) is Verdict.ACCEPTED
+
+
+def test_restarts_under_the_treatment_only_are_a_hard_limit() -> None:
+    def crash(_cycle: int, target: FakeTarget, view: View) -> View:
+        running = target.settings == TREATMENT and target.now - target.applied_at > 5
+        return _reboot(target, view) if running else view
+
+    test, _ = run(FakeTarget(attaining(0.6, 0.95)), disturb=crash)
+    assert verdict(test) is Verdict.HARMFUL
+    assert "restarted in 2 treatment slots" in reason(test)
+
+
+# ---- what hangs over from one slot to the next
+def test_straddlers_count_for_neither_and_late_ones_as_missed() -> None:
+    def serve(_settings: Settings, number: int) -> Reply:
+        return Reply(5.0, 9.0) if number % 5 == 0 else Reply(0.2, 6.0)
+
+    test, _ = run(FakeTarget(serve))
+    outcomes = [slot.outcome for slot in test.slots if slot.outcome is not None]
+    assert len(outcomes) >= 8
+    assert all(o.straddlers > 0 and o.good < o.requests for o in outcomes)
+    # Of 36 admitted in 18 s: the fast ones of the last 4 s before the cooldown straddle.
+    assert all(24 <= o.requests <= 32 for o in outcomes[1:])
+
+
+def test_the_washout_waits_for_the_other_arms_queue_up_to_its_bound() -> None:
+    def serve(settings: Settings, _number: int) -> Reply:
+        return Reply(0.2, 4.0 if settings == CONTROL else 30.0)
+
+    test, reasons = run(FakeTarget(serve), experiment(plan=replace(PLAN, max_pairs=7)))
+    for before, slot in zip(test.slots, test.slots[1:], strict=False):
+        assert slot.counted_from is not None
+        washed_s = slot.counted_from - slot.started_at
+        assert washed_s == (PLAN.washout_max_s if before.arm is Arm.TREATMENT else 4.0)
+        assert washout_cut_short(slot, PLAN) == (before.arm is Arm.TREATMENT)
+    assert any("the washout's bound" in text for text in reasons)
+
+
+def test_a_slot_is_judged_only_when_its_requests_are_done() -> None:
+    target = FakeTarget(lambda _s, _n: Reply(0.2, 5.0))
+    waited: list[int] = []
+
+    def watch(_cycle: int, target: FakeTarget, view: View) -> View:
+        waited.append(sum(view.in_flight.values()))
+        return view
+
+    test, _ = run(target, experiment(plan=replace(PLAN, max_pairs=7)), watch)
+    assert test.phase is Phase.CLOSED
+    assert max(waited) >= 10
+    assert len(test.pairs) == 7
+    assert all(slot.outcome is not None for slot in test.slots)
+
+
+def test_requests_that_never_end_do_not_hold_up_the_test() -> None:
+    target = FakeTarget(lambda _s, n: Reply(0.2, 1e9) if n % 10 == 0 else Reply())
+    test, _ = run(target, experiment(plan=replace(PLAN, max_pairs=7)))
+    assert test.phase is Phase.CLOSED
+    outcomes = [slot.outcome for slot in test.slots if slot.outcome is not None]
+    assert len(outcomes) == 14
+    assert all(o.straddlers >= 3 for o in outcomes)
+
+
+def test_the_control_is_back_while_the_last_slot_drains() -> None:
+    target = FakeTarget(lambda _s, _n: Reply(0.2, 5.0))
+    step, test = Step(experiment(), None, ""), experiment(plan=replace(PLAN, max_pairs=7))
+    seen = []
+    for cycle in range(700):
+        step = advance(test, target.view(1), cycle, TARGETS)
+        test = step.experiment
+        if step.apply is not None:
+            test = slot_started(test, target.apply(step.apply))
+        if test.phase is Phase.DRAINING:
+            seen.append(target.settings)
+        if not test.running:
+            break
+        target.tick(CYCLE_S)
+    assert len(seen) >= 3
+    assert set(seen) == {CONTROL}
+
+
+# ---- the seams
+def test_each_slot_has_a_generation_of_its_own_also_when_the_arm_stays() -> None:
+    test, _ = run(FakeTarget(attaining(0.8, 0.8)))
+    generations = [slot.generation for slot in test.slots]
+    assert generations == sorted(set(generations))
+    assert any(a.arm is b.arm for a, b in zip(test.slots, test.slots[1:], strict=False))
+
+
+def test_asked_again_after_a_failed_apply_it_says_the_same() -> None:
+    target, test = FakeTarget(attaining(1, 1)), experiment()
+    once = advance(test, target.view(1), 0, TARGETS)
+    again = advance(once.experiment, target.view(1), 1, TARGETS)
+    assert once == again
+    test = slot_started(again.experiment, target.apply(CONTROL))
+    for cycle in range(40):
+        target.tick(CYCLE_S)
+        step = advance(test, target.view(1), cycle, TARGETS)
+        test = step.experiment
+        if step.apply is not None:
+            break
+    target.tick(CYCLE_S)
+    repeated = advance(test, target.view(1), 41, TARGETS)
+    assert repeated.apply == step.apply
+    assert repeated.experiment.slots[0].ended_at == test.slots[0].ended_at
+
+
+def test_a_slot_cannot_begin_while_another_runs() -> None:
+    target = FakeTarget(attaining(1, 1))
+    test = slot_started(experiment(), target.live())
+    with pytest.raises(IllegalTransitionError):
+        slot_started(test, target.live())
+
+
+def test_abort_closes_with_its_reason_once() -> None:
+    test = abort(experiment(), "an operator stopped it")
+    assert verdict(test) is Verdict.ABORTED
+    assert "an operator stopped it" in reason(test)
+    assert advance(test, View(None), 0, TARGETS).apply is None
+    with pytest.raises(IllegalTransitionError):
+        abort(test, "again")
+
+
+def test_advance_is_pure() -> None:
+    target, test = FakeTarget(attaining(0.7, 0.7)), experiment()
+    test = slot_started(test, target.apply(CONTROL))
+    for _ in range(10):
+        target.tick(CYCLE_S)
+    view = target.view(1)
+    assert advance(test, view, 5, TARGETS) == advance(test, view, 5, TARGETS)

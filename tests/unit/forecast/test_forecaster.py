@@ -1,0 +1,152 @@
+"""The choice between models, with a fit that is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from autotuner.domain.forecasts import ForecastPoint
+from autotuner.forecast.bands import Kind
+from autotuner.forecast.child import ChildError
+from autotuner.forecast.fit_job import FitRequest
+from autotuner.forecast.series import DAY_S
+from autotuner.forecast.service import Fit, Forecaster, ForecastSettings
+
+NOW = 20_000 * DAY_S
+
+
+def past(points: int) -> np.ndarray:
+    return NOW - 300.0 * np.arange(points)[::-1]
+
+
+def wavy(points: int) -> np.ndarray:
+    return 5.0 + np.arange(points) % 3
+
+
+def good_fit(request: FitRequest) -> tuple[ForecastPoint, ...]:
+    return tuple(ForecastPoint(float(at), 1.0, 0.5, 1.5) for at in request.horizon)
+
+
+def failing(error: Exception) -> Fit:
+    def fit(request: FitRequest) -> tuple[ForecastPoint, ...]:
+        raise error
+
+    return fit
+
+
+def never(request: FitRequest) -> tuple[ForecastPoint, ...]:
+    raise AssertionError("no fit was to be asked for")
+
+
+def test_a_good_fit_is_taken() -> None:
+    forecast = Forecaster(fit=good_fit).forecast(
+        "rps", past(600), wavy(600), 3600.0, NOW, Kind.RATE
+    )
+    assert (forecast.model, forecast.note, forecast.series) == ("prophet", "", "rps")
+    assert [p.at for p in forecast.points] == [NOW + 300.0 * i for i in range(13)]
+
+
+@pytest.mark.parametrize(
+    ("error", "note"),
+    [
+        (TimeoutError(), "prophet timed out after 30 s"),
+        (ChildError("ModuleNotFoundError: no prophet"), "prophet failed: ModuleNotFoundError"),
+        (OSError("no more processes"), "prophet failed: no more processes"),
+        (ValueError("not JSON"), "prophet failed: not JSON"),
+    ],
+)
+@pytest.mark.parametrize(("points", "model"), [(600, "seasonal"), (100, "robust")])
+def test_any_failure_falls_back(error: Exception, note: str, points: int, model: str) -> None:
+    forecast = Forecaster(fit=failing(error)).forecast(
+        "rps", past(points), wavy(points), 3600.0, NOW, Kind.RATE
+    )
+    assert forecast.model == model
+    assert forecast.note.startswith(note)
+    assert len(forecast.points) == 13
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda request: (),
+        lambda request: tuple(
+            ForecastPoint(float(at), float("nan"), 0.0, 1.0) for at in request.horizon
+        ),
+    ],
+)
+def test_a_useless_fit_falls_back(
+    answer: Callable[[FitRequest], tuple[ForecastPoint, ...]],
+) -> None:
+    forecast = Forecaster(fit=answer).forecast("x", past(99), wavy(99), 60.0, NOW, Kind.RATE)
+    assert (forecast.model, forecast.note) == ("robust", "prophet gave no finite forecast")
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        (wavy(59), "too short for prophet: 59 points, 60 needed"),
+        (np.full(100, 5.0), "constant series"),
+        (np.zeros(100), "constant series"),
+        (np.array([3.0]), "too short for prophet: 1 points, 60 needed"),
+    ],
+)
+def test_what_prophet_is_not_asked(values: np.ndarray, note: str) -> None:
+    forecast = Forecaster(fit=never).forecast(
+        "x", past(len(values)), values, 600.0, NOW, Kind.LATENCY
+    )
+    assert (forecast.model, forecast.note) == ("robust", note)
+    assert all(p.high > p.value for p in forecast.points)
+
+
+@pytest.mark.parametrize(
+    ("times", "values", "note"),
+    [
+        ([], [], "no finite value"),
+        (past(80), np.full(80, np.nan), "no finite value"),
+        (past(80) - 15 * DAY_S, np.ones(80), "no finite value in the last 14 days"),
+        (past(80), np.ones(79), "two equal lists"),
+        ([datetime(2026, 1, 1)], [1.0], "no time zone"),
+        ([NOW * 1000], [1.0], "convert milliseconds"),
+        ([NOW], [[1.0]], "two equal lists"),
+    ],
+)
+def test_without_usable_data_the_note_says_why(
+    times: list[float], values: list[float], note: str
+) -> None:
+    forecast = Forecaster(fit=never).forecast("x", times, values, 600.0, NOW, Kind.RATE)
+    assert (forecast.model, forecast.points) == ("none", ())
+    assert note in forecast.note
+    assert forecast.at(NOW) is None
+
+
+def test_data_after_now_is_not_looked_at() -> None:
+    times, values = past(40) + 300.0 * 20, np.r_[np.full(20, 1.0), np.full(20, 99.0)]
+    forecast = Forecaster(fit=never).forecast("x", times, values, 60.0, NOW, Kind.RATE)
+    assert forecast.points[0].value == 1.0
+
+
+def test_prophet_can_be_switched_off() -> None:
+    forecaster = Forecaster(ForecastSettings(use_prophet=False), fit=never)
+    forecast = forecaster.forecast("x", past(600), wavy(600), 60.0, NOW, Kind.RATE)
+    assert (forecast.model, forecast.note) == ("seasonal", "prophet is switched off")
+
+
+def test_the_probe_says_why_prophet_is_missing() -> None:
+    assert Forecaster(fit=good_fit).probe() is None
+    assert Forecaster(fit=failing(ChildError("no backend"))).probe() == "prophet failed: no backend"
+
+
+def test_a_request_survives_its_journey() -> None:
+    series_of: list[FitRequest] = []
+
+    def keep(request: FitRequest) -> tuple[ForecastPoint, ...]:
+        series_of.append(FitRequest.from_json(request.as_json()))
+        return good_fit(series_of[-1])
+
+    Forecaster(fit=keep).forecast("x", past(100), wavy(100) / 3, 600.0, NOW, Kind.SHARE)
+    (request,) = series_of
+    assert request.series.values.tolist() == (wavy(100) / 3).tolist()
+    assert request.kind is Kind.SHARE
