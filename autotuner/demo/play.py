@@ -119,8 +119,8 @@ class _Play:
 
     def _write_config(self, url: str, sizing: Sizing, target: WorkerTarget) -> Path:
         """The daemon's configuration and policy, as a user writes them, with a demo's haste."""
-        greatest = target.capabilities().greatest("max_num_seqs")
-        seqs = [n for n in (1, 2, 4, 8, 12, 16, 24, 32, 48, 64) if n <= greatest]
+        takes = target.capabilities()["max_num_seqs"].accepted
+        seqs = [n for n in (1, 2, 4, 8, 12, 16, 24, 32, 48, 64) if takes.accepts(n)]
         policy = {
             "name": "demo",
             "slo": {"ttft_s": sizing.slo.ttft_s, "gap_max_s": round(sizing.slo.gap_max_s or 0, 4)},

@@ -163,7 +163,7 @@ def options_of(args: argparse.Namespace) -> WorkerOptions:
             model=write_model(args.folder), settings=WorkerSettings(max_num_seqs=args.max_num_seqs)
         ),
         host=args.host,
-        port=0,
+        port=args.port,
         admin_token=args.admin_token,
         front=FrontLimits(max_queue=args.max_queue, request_timeout_s=args.request_timeout_s),
         backoff=Backoff(first_s=0.05),
@@ -178,6 +178,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--mode", default="ready")
     parser.add_argument("--step-s", type=float, default=0.002)
     parser.add_argument("--max-num-seqs", type=int, default=32)
