@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -22,7 +23,7 @@ from autotuner.config import (
     load_policy,
 )
 from autotuner.daemon import Daemon
-from autotuner.domain.errors import ConfigError
+from autotuner.domain.errors import ConfigError, TargetUnavailableError
 from autotuner.domain.ports import MetricsSource, Proposer, Target
 from autotuner.forecast.service import Forecaster, ForecastSettings
 from autotuner.history.store import History, open_history
@@ -32,6 +33,7 @@ from autotuner.metrics.scrape import PrometheusTextSource
 from autotuner.observer import Horizon, Observer
 from autotuner.resources import resource_folder
 from autotuner.service import Job, Service
+from autotuner.targets.capabilities import check_space
 from autotuner.targets.worker import WorkerTarget
 from autotuner.tuner import Mode, Rules, Tuner
 from autotuner.watch import Watch, WatchOptions
@@ -73,8 +75,10 @@ def build_daemon(
 ) -> Daemon:
     """One target's daemon against the live target."""
     token = _secret(target.admin_token_file, f"targets.{target.name}.admin_token_file")
+    live = WorkerTarget(target.url, token, target.timeout_s)
+    check_reachable_space(live, policy)
     ends = Ends(
-        target=WorkerTarget(target.url, token, target.timeout_s),
+        target=live,
         metrics=PrometheusTextSource(target.url, target.timeout_s),
         stale_s=max(60.0, 5 * config.cycle_s),
     )
@@ -83,6 +87,15 @@ def build_daemon(
         target.name, target.url, policy, history, instruments, ends, forecaster,
         receivers=receivers, mode=Mode(target.mode),
     )  # fmt: skip
+
+
+def check_reachable_space(target: WorkerTarget, policy: Policy) -> None:
+    """Raises ConfigError where the target can't do what the policy asks; one that is down may yet.
+
+    What is then refused later is quarantined, so nothing worse than a wasted start can happen.
+    """
+    with contextlib.suppress(TargetUnavailableError):
+        check_space(policy.space(), target.capabilities())
 
 
 @dataclass(frozen=True)

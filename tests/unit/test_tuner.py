@@ -248,7 +248,9 @@ def exposure(number: int, generation: int, arrival: float, ttft_s: float) -> Exp
 def play(better: bool, cycles: int = 3000) -> tuple[list[Decision], TunerState]:
     """A scripted target that serves 2 requests a second; the treatment is fast or slow."""
     tuner, known = Tuner(RULES, Scripted()), state()
-    live, finished, decisions = LIVE, [], []
+    live = LIVE
+    finished: list[Exposure] = []
+    decisions: list[Decision] = []
     for cycle in range(cycles):
         clock = 100.0 + cycle
         live = replace(live, now=clock)

@@ -203,7 +203,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
     values = [row["tokens_per_cpu_s"] for row in rows]
     colours = ["#2a78b5" if row["engine"] == OWN else "#b0b0b0" for row in rows]
     bars = axes.barh(labels, values, color=colours)
-    axes.bar_label(bars, fmt="%.0f", padding=3)
+    axes.bar_label(bars, fmt="%.0f", padding=12)
     for index, row in enumerate(rows):
         runs = row["tokens_per_cpu_s_runs"]
         axes.plot(runs, [index] * len(runs), "|", color="black", markersize=8)

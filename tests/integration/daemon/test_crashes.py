@@ -61,7 +61,8 @@ def test_a_crash_around_an_apply_of_a_slot(
 def test_a_crash_around_the_promotion_ends_with_the_winner_live(
     tmp_path: Path, after_effect: bool
 ) -> None:
-    pilot = make_loop(tmp_path / "pilot" if (tmp_path / "pilot").mkdir() is None else tmp_path)
+    (tmp_path / "pilot").mkdir()
+    pilot = make_loop(tmp_path / "pilot")
     run_until_concluded(pilot)
     loop = make_loop(tmp_path)
     loop.target.crash_at, loop.target.after_effect = pilot.target.applies, after_effect

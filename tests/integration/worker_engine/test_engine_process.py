@@ -34,7 +34,7 @@ from autotuner.worker.messages import (
     TokenOutput,
 )
 from autotuner.worker.settings import WorkerSettings
-from worker_engine.tiny_models import TINY, make_tiny
+from tests.integration.worker_engine.tiny_models import TINY, make_tiny
 
 pytestmark = pytest.mark.process
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from autotuner.worker.engine import Engine
 from autotuner.worker.messages import SamplingParams
 from autotuner.worker.settings import WorkerSettings
-from worker_engine.engine_help import (
+from tests.integration.worker_engine.engine_help import (
     Spy,
     greedy,
     largest_difference,

@@ -9,7 +9,7 @@ import pytest
 
 from autotuner.worker.messages import AddRequest
 from autotuner.worker.settings import WorkerSettings
-from worker_engine.engine_help import (
+from tests.integration.worker_engine.engine_help import (
     Spy,
     greedy,
     largest_difference,
@@ -18,7 +18,7 @@ from worker_engine.engine_help import (
     reference_logits,
     run_all,
 )
-from worker_engine.tiny_models import SIZES, TINY, make_tiny
+from tests.integration.worker_engine.tiny_models import SIZES, TINY, make_tiny
 
 LENGTHS = (1, 2, 7, 33, 90, 200)
 

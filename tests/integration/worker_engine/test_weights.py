@@ -13,8 +13,8 @@ from autotuner.worker import convert
 from autotuner.worker.dtypes import cpu_has_bf16_units
 from autotuner.worker.model_config import ModelConfig, ModelError
 from autotuner.worker.weights import cache_folder, resolve_model
-from worker_engine.engine_help import make_engine
-from worker_engine.tiny_models import TINY, make_tiny
+from tests.integration.worker_engine.engine_help import make_engine
+from tests.integration.worker_engine.tiny_models import TINY, make_tiny
 
 
 @pytest.fixture
