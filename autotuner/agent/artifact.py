@@ -152,3 +152,26 @@ def _check_tensors(card: AgentCard, tensors: Tensors) -> None:
             )
         if not np.isfinite(tensors[name]).all():
             raise AgentError(f"agent {card.name}: {name} holds numbers that are not finite")
+
+
+def describe(artifact: AgentArtifact) -> str:
+    """The card for a reader: how the agent was made, what it sees, moves and scores."""
+    card = artifact.card
+    weights = sum(tensor.size for tensor in artifact.tensors.values())
+    lines = [
+        f"{card.name}: PPO, {card.steps:,} steps, seed {card.seed}, trained {card.trained_on}",
+        f"parent: {card.parent or 'none, trained from scratch'}",
+        f"net: {' × '.join(map(str, card.net))} hidden units, {weights:,} weights",
+        f"moves: {', '.join(card.knobs)} (a level down, none, or a level up each)",
+        f"versions: {', '.join(f'{k} {v}' for k, v in card.versions.items())}",
+        f"score: {_score(card)}",
+        f"sees {len(card.features)} features:",
+        *(f"  {name}" for name in card.features),
+    ]
+    return "\n".join(lines)
+
+
+def _score(card: AgentCard) -> str:
+    if not card.score:
+        return "not evaluated"
+    return ", ".join(f"{name} {value}" for name, value in card.score.items())

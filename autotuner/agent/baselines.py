@@ -52,12 +52,12 @@ class HillClimbProposer:
 
 def _neighbours(context: ProposalContext) -> list[Settings]:
     at = context.space.indices(context.incumbent)
-    found = []
-    for k, knob in enumerate(context.space):
-        for index in (at[k] - 1, at[k] + 1):
-            if 0 <= index < len(knob.levels):
-                found.append(context.incumbent.with_values(**{knob.name: knob.levels[index]}))
-    return found
+    return [
+        context.incumbent.with_values(**{knob.name: knob.levels[index]})
+        for knob, place in zip(context.space, at, strict=True)
+        for index in (place - 1, place + 1)
+        if 0 <= index < len(knob.levels)
+    ]
 
 
 class _UniformPolicy:

@@ -36,7 +36,8 @@ class Calibration:
         m = self.model
         values = np.array([m.t0_s, m.decode_s, m.prefill_s, m.context_s])
         errors = np.array(self.standard_errors)
-        return np.divide(errors, values, out=np.zeros(4), where=values > 0)
+        relative: Floats = np.divide(errors, values, out=np.zeros(4), where=values > 0)
+        return relative
 
 
 def calibrate(records: Sequence[StepRecord], prior: StepModel = CPU_PRIOR) -> Calibration:

@@ -9,13 +9,12 @@ is the longest step in between, looked up afterwards.
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from autotuner.agent.latencies import Latencies, from_steps
-from autotuner.agent.schedule import ScheduleTable, waiting_key
+from autotuner.agent.schedule import ScheduleTable, priority
 from autotuner.agent.stepmodel import Bools, Floats, Ints, StepTable
 from autotuner.agent.traffic import Traffic
 
@@ -64,6 +63,16 @@ def simulate(
     return run.result()
 
 
+@dataclass
+class _Queues:
+    """One row under length grouping: who waits, in the order of arrival, and who is prefilling
+    with how many tokens done, in the order of admission.
+    """
+
+    waiting: list[int] = field(default_factory=list)
+    prefilling: dict[int, int] = field(default_factory=dict)
+
+
 class _Run:
     """The state of all environments between two steps."""
 
@@ -84,11 +93,10 @@ class _Run:
         self.prompt = np.pad(traffic.prompt_tokens, pad, constant_values=1)
         self.output = np.pad(traffic.output_tokens, pad, constant_values=1)
         self.total = np.isfinite(traffic.arrival_s).sum(axis=1)
-        self.order = np.tile(np.arange(width + 1), (n, 1))  # request by position of admission
         self.first = np.full((n, width + 1), -1, dtype=np.int64)  # step of the first token
         self.rows = np.arange(n)
         self.clock = np.zeros(n)
-        # Cursors into the arrivals (seen, oldest waiting) and into `order` (admitted, prefilling).
+        # Cursors into the arrivals: how many are known, admitted, and through with their prompt.
         self.seen, self.oldest = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self.admitted, self.head = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self.head_done = np.zeros(n, np.int64)  # prompt tokens of the head already computed
@@ -100,8 +108,9 @@ class _Run:
         self.leaving = np.zeros((self.ring_size, n), np.int64)  # how many end at a future step
         self.leaving_context = np.zeros((self.ring_size, n), np.int64)
         self.grouped = np.flatnonzero(schedules.length_grouped)
-        self.heaps: dict[int, list[tuple[float, int]]] = {int(e): [] for e in self.grouped}
-        self.was_admitted = np.zeros((n, width + 1), np.bool_)
+        # Under length grouping a request may overtake others: lists of requests, not cursors.
+        self.prefills_grouped = np.zeros(n, np.bool_)
+        self.queues = {int(e): _Queues() for e in self.grouped}
         self.noise_rows = self.rows if noise_rows is None else noise_rows
         self.rng = np.random.default_rng(seed)
         self.noise_block = np.zeros((0, 0))
@@ -143,9 +152,9 @@ class _Run:
             if not come.any():
                 return
             for e in self.grouped[come[self.grouped]].tolist():
-                request = int(self.seen[e])
-                key = waiting_key(int(self.prompt[e, request]), float(self.arrival[e, request]))
-                heapq.heappush(self.heaps[e], (key, request))
+                waiting = self.queues[e].waiting
+                waiting.append(int(self.seen[e]))
+                self.oldest[e] = waiting[0]
             self.seen += come
 
     def _admit(self) -> None:
@@ -163,23 +172,34 @@ class _Run:
         self.oldest = np.where(self.schedules.length_grouped, self.oldest, self.admitted)
 
     def _admit_grouped(self, e: int, taken: int) -> None:
-        for position in range(int(self.admitted[e]), int(self.admitted[e]) + taken):
-            _, request = heapq.heappop(self.heaps[e])
-            self.order[e, position] = request
-            self.was_admitted[e, request] = True
-        while self.was_admitted[e, self.oldest[e]]:
-            self.oldest[e] += 1
+        queues = self.queues[e]
+        first = self._in_order(e, queues.waiting)[:taken]
+        queues.waiting = [request for request in queues.waiting if request not in first]
+        queues.prefilling.update(dict.fromkeys(first, 0))
+        self.head[e] += taken  # kept out of the cursors' way
+        self.prefills_grouped[e] = True
+        self.oldest[e] = queues.waiting[0] if queues.waiting else self.seen[e]
+
+    def _in_order(self, e: int, requests: list[int]) -> list[int]:
+        if len(requests) < 2:
+            return requests
+        prompt, now, arrival = self.prompt[e], float(self.clock[e]), self.arrival[e]
+        return sorted(requests, key=lambda r: priority(int(prompt[r]), now - float(arrival[r])))
 
     def _prefill(self) -> tuple[Ints, Ints, Ints, Ints]:
         """Spend the budget that decoding leaves; tokens, KV read, sequences that decode next."""
         tokens, context = np.zeros_like(self.seen), np.zeros_like(self.seen)
         joined, joined_context = np.zeros_like(self.seen), np.zeros_like(self.seen)
         left = np.where(self.done, 0, self.schedules.max_num_batched_tokens - self.decoding)
+        for e in np.flatnonzero(self.prefills_grouped & (left > 0)).tolist():
+            tokens[e], context[e], complete = self._prefill_grouped(e, int(left[e]))
+            for done in complete:
+                self._first_token(np.array([e]), np.array([done]), joined, joined_context)
         while True:
             rows = np.flatnonzero((left > 0) & (self.head < self.admitted))
             if not len(rows):
                 return tokens, context, joined, joined_context
-            request = self.order[rows, self.head[rows]]
+            request = self.head[rows]  # in the order of arrival
             before, prompt = self.head_done[rows], self.prompt[rows, request]
             upto = np.minimum(before + left[rows], prompt)
             tokens[rows] += upto - before
@@ -190,6 +210,23 @@ class _Run:
             self.head[rows] += complete
             if complete.any():
                 self._first_token(rows[complete], request[complete], joined, joined_context)
+
+    def _prefill_grouped(self, e: int, left: int) -> tuple[int, int, list[int]]:
+        """Tokens computed, KV read, and the requests whose prompt is done, for one row."""
+        done = self.queues[e].prefilling
+        tokens = context = 0
+        for request in self._in_order(e, list(done)):
+            count = min(left - tokens, int(self.prompt[e, request]) - done[request])
+            if count <= 0:
+                break
+            done[request] += count
+            tokens += count
+            context += done[request]
+        complete = [r for r, n in done.items() if n == self.prompt[e, r]]
+        for request in complete:
+            del done[request]
+        self.prefills_grouped[e] = bool(done)
+        return tokens, context, complete
 
     def _first_token(self, rows: Ints, request: Ints, joined: Ints, joined_context: Ints) -> None:
         self.first[rows, request] = self.index

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -106,8 +106,6 @@ class TuningVecEnv(VecEnv):
 
 class TuningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
     """One game under gymnasium's interface; each reset draws another system."""
-
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
 
     def __init__(self, config: GameConfig = GameConfig()) -> None:
         self.config = config

@@ -69,9 +69,11 @@ def predict(systems: Systems, schedules: ScheduleTable) -> Prediction:
     own_s = flow.service_s + delay_s[:, None]
     favour = _grouping(mix.prompt_tokens, schedules)
     seat_wait_s = seat_busy * seat_scale
-    ttft_s = own_s + wait_s[:, None] + seat_wait_s[:, None] * favour
+    ttft_s = own_s + (wait_s + seat_wait_s)[:, None] * favour
     overload = np.maximum(flow.load, seats)
-    ttft_ok = _within(systems, own_s, calm, wait_scale, seat_busy, seat_scale[:, None] * favour)
+    ttft_ok = _within(
+        systems, own_s, calm, wait_scale[:, None] * favour, seat_busy, seat_scale[:, None] * favour
+    )
     ttft_ok = ttft_ok * _survival(overload, systems.slo.ttft_s)[:, None]
     gap_ok = _gap_ok(systems, schedules, flow, decode_s)
     e2el_s = ttft_s + decode_s
@@ -140,7 +142,7 @@ def _timeout_delay(systems: Systems, schedules: ScheduleTable, flow: _Flow) -> F
 
 
 def _grouping(prompt: Floats, schedules: ScheduleTable) -> Floats:
-    """How length grouping shares out the wait for a place: the long wait for the short."""
+    """How length grouping shares out the waits, as factors: the long wait for the short."""
     short = prompt < prompt.mean(1, keepdims=True)
     return np.where(schedules.length_grouped[:, None], np.where(short, 0.5, 1.6), 1.0)
 
@@ -156,7 +158,7 @@ def _within(
     """P(TTFT in time) per point: both waits have exponential tails beyond an atom at 0."""
     slack = systems.slo.ttft_s[:, None] - own_s
     ahead = np.maximum(slack, 0)
-    queue_ok = 1 - load[:, None] * np.exp(-ahead / wait_scale[:, None])
+    queue_ok = 1 - load[:, None] * np.exp(-ahead / wait_scale)
     seat_ok = 1 - seat_busy[:, None] * np.exp(-ahead / seat_scale)
     alone_ok = _below(own_s / systems.slo.ttft_s[:, None], 0.08)
     return queue_ok * seat_ok * alone_ok

@@ -12,10 +12,12 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from autotuner.agent.artifact import AgentArtifact, AgentCard, Tensors
+from autotuner.agent.artifact import AgentArtifact, AgentCard, Tensors, describe
 from autotuner.agent.environment import GameConfig, TuningVecEnv
 from autotuner.agent.features import FEATURES
 from autotuner.agent.schedule import KNOB_NAMES
+
+__all__ = ["TrainConfig", "TrainProgress", "describe", "train"]
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from autotuner.agent.schedule import Schedule, waiting_key
+from autotuner.agent.schedule import Schedule, priority
 from autotuner.agent.stepmodel import StepModel
 from autotuner.agent.traffic import ArrivalStream, RateFunction, TokenMix
 from autotuner.domain.knobs import Value
@@ -75,8 +75,8 @@ class SimulatedSystem:
         self._coming: deque[tuple[float, int, int]] = deque()
         self._known_until_s = start_s
         self._clock = start_s
-        self._waiting: list[tuple[float, int, _Request]] = []  # a heap
-        self._prefilling: deque[_Request] = deque()
+        self._waiting: deque[_Request] = deque()  # in the order of arrival
+        self._prefilling: list[_Request] = []  # in the order of admission
         self._ends: list[tuple[int, int, _Request]] = []  # a heap by the step of the last token
         self._context = 0
         self._step = 0
@@ -98,8 +98,6 @@ class SimulatedSystem:
         self.schedule = Schedule.of(settings)
         self.generation += 1
         self.applied_at_s = self.now_s
-        self._waiting = [(self._key(r), n, r) for _, n, r in self._waiting]
-        heapq.heapify(self._waiting)
         return self.generation
 
     def advance(self, until_s: float) -> list[Exposure]:
@@ -141,10 +139,11 @@ class SimulatedSystem:
         return list(self._steps)[len(self._steps) - n :] if n > 0 else [], self._logged
 
     # ---- the scheduler
-    def _key(self, request: _Request) -> float:
-        if self.schedule.length_grouped:
-            return waiting_key(request.prompt_tokens, request.arrival_s)
-        return request.arrival_s
+    def _in_order(self, requests: Collection[_Request]) -> list[_Request]:
+        if not self.schedule.length_grouped or len(requests) < 2:
+            return list(requests)
+        now = self._clock
+        return sorted(requests, key=lambda r: priority(r.prompt_tokens, now - r.arrival_s))
 
     def _next_arrival_s(self) -> float:
         while not self._coming:
@@ -166,17 +165,13 @@ class SimulatedSystem:
             if len(self._waiting) >= self.max_waiting:
                 self._finished.append((arrival, request, Outcome.REJECTED, 0.0))
             else:
-                heapq.heappush(self._waiting, (self._key(request), request.number, request))
+                self._waiting.append(request)
 
     def _gate_s(self) -> float:
         """When the batching timeout lets the waiting requests in, whatever their number."""
         if not self._waiting:
             return float("inf")
-        if self.schedule.length_grouped and self.schedule.batch_timeout_s > 0:
-            oldest = min(r.arrival_s for _, _, r in self._waiting)
-        else:
-            oldest = self._waiting[0][2].arrival_s
-        return oldest + self.schedule.batch_timeout_s
+        return self._waiting[0].arrival_s + self.schedule.batch_timeout_s
 
     def _admit(self) -> None:
         if not self._waiting:
@@ -184,10 +179,16 @@ class SimulatedSystem:
         free = self.schedule.max_num_seqs - self.running
         if free <= 0 or (len(self._waiting) < free and self._clock < self._gate_s()):
             return
-        for _ in range(min(free, len(self._waiting))):
-            request = heapq.heappop(self._waiting)[2]
+        if free >= len(self._waiting) or not self.schedule.length_grouped:
+            admitted = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+            admitted = self._in_order(admitted)
+        else:
+            admitted = self._in_order(self._waiting)[:free]
+            chosen = {request.number for request in admitted}
+            self._waiting = deque(r for r in self._waiting if r.number not in chosen)
+        for request in admitted:
             request.admitted_s = self._clock
-            self._prefilling.append(request)
+        self._prefilling += admitted
 
     def _next_event_s(self) -> float:
         """The next time at which admission may change other than by a sequence's end."""
@@ -198,14 +199,18 @@ class SimulatedSystem:
         decoding, context = len(self._ends), self._context
         left = budget = self.schedule.max_num_batched_tokens - decoding
         complete = []
-        while left > 0 and self._prefilling:
-            request = self._prefilling[0]
+        for request in self._in_order(self._prefilling):
+            if left <= 0:
+                break
             tokens = min(left, request.prompt_tokens - request.done_tokens)
             request.done_tokens += tokens
             left -= tokens
             context += request.done_tokens
             if request.done_tokens == request.prompt_tokens:
-                complete.append(self._prefilling.popleft())
+                complete.append(request)
+        if complete:
+            ready = {request.number for request in complete}
+            self._prefilling = [r for r in self._prefilling if r.number not in ready]
         step_s = self.model.step_s(decoding, budget - left, context) * self._next_noise()
         self._context += decoding
         self._end_step(step_s, decoding, budget - left, context)

@@ -18,9 +18,8 @@ KNOB_NAMES = (
 )
 GROUPED = "length-grouped"
 
-# Length-grouped waiting: one power of two of prompt length weighs as much as this many seconds of
-# waiting, so that a long prompt never starves. Chosen.
-AGEING_S = 1.0
+# Length-grouped: who waits longer than this comes first, whatever its length; the worker's figure.
+AGEING_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,9 @@ class ScheduleTable:
         )
 
 
-def waiting_key(prompt_tokens: int, arrival_s: float) -> float:
-    """The order of waiting requests under length grouping, least first.
+def priority(prompt_tokens: int, waited_s: float) -> int:
+    """The order of requests under length grouping, least first; equals keep the order they had.
 
-    Group number less the waiting time in units of AGEING_S. Now is the same for all who wait, so
-    the arrival can stand for the waiting time and the key never changes.
+    Shortest power of two first, but who waited longer than AGEING_S comes before all.
     """
-    return prompt_tokens.bit_length() + arrival_s / AGEING_S
+    return 0 if waited_s > AGEING_S else prompt_tokens.bit_length()

@@ -14,11 +14,11 @@ from rich.table import Table
 from autotuner.demo.recorder import Figures
 
 SQL = """\
-SELECT e.target, json_extract(e.treatment, '$.max_num_seqs') AS seqs,
-       json_extract(e.treatment, '$.max_num_batched_tokens') AS tokens,
-       e.pairs, round(e.effect, 3) AS effect, round(e.low, 3) AS low, round(e.high, 3) AS high,
-       round(e.confidence, 4) AS confidence, e.verdict
-FROM v_experiments AS e ORDER BY e.started_at"""
+SELECT json_extract(treatment, '$.max_num_seqs') AS seqs,
+       json_extract(treatment, '$.max_num_batched_tokens') AS tokens,
+       n, round(effect, 3) AS effect, round(low, 3) AS low, round(high, 3) AS high,
+       round(confidence, 4) AS confidence, verdict
+FROM v_experiments ORDER BY started"""
 
 
 def before_after(before: Figures, after: Figures, settings: tuple[str, str]) -> Table:

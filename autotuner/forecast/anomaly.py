@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autotuner.domain.forecasts import AnomalyScore, Forecast
-from autotuner.forecast.series import robust_sd, smallest_half_width
+from autotuner.forecast.series import smallest_half_width, spread_sd
 
-_SIGMAS_IN_90 = 3.29  # the width of a normal's central 90%, in standard deviations
 # A robust z of 6 counts like 3 half-widths of a forecast's band, a z of 3 like 1.5.
 _SIGMAS_PER_HALF = 2.0
 _WITH_HISTORY = frozenset({"prophet", "seasonal"})
@@ -112,9 +111,7 @@ def _from_values(state: DetectorState, rules: DetectorRules) -> tuple[float, flo
         return None
     values = np.asarray(state.values)
     level = float(np.median(values))
-    spread = float(np.subtract(*np.quantile(values, [0.95, 0.05]))) / _SIGMAS_IN_90
-    half = _SIGMAS_PER_HALF * max(robust_sd(values), spread)
-    return level, max(half, smallest_half_width(level))
+    return level, max(_SIGMAS_PER_HALF * spread_sd(values), smallest_half_width(level))
 
 
 def _soft_threshold(state: DetectorState, rules: DetectorRules) -> float:

@@ -15,6 +15,7 @@ Times: TypeAlias = Sequence[float] | Sequence[datetime] | NDArray[np.generic]
 
 DAY_S = 86_400.0
 _NORMAL_SD_PER_MAD = 1.4826
+_SIGMAS_IN_90 = 3.29  # the width of a normal's central 90%, in standard deviations
 _BAND_EPS = 1e-9
 _BAND_SHARE_OF_LEVEL = 0.01
 # A second count beyond the year 5138 is a count of milliseconds or finer.
@@ -117,6 +118,17 @@ def robust_sd(deviations: FloatArray) -> float:
     if len(deviations) == 0:
         return 0.0
     return float(_NORMAL_SD_PER_MAD * np.median(np.abs(deviations - np.median(deviations))))
+
+
+def spread_sd(deviations: FloatArray) -> float:
+    """The larger of the robust one and that of a normal with this central 90%; 0 when empty.
+
+    A series that is flat most of the time has no median deviation, yet is no constant.
+    """
+    if len(deviations) == 0:
+        return 0.0
+    low, high = np.quantile(deviations, [0.05, 0.95])
+    return max(robust_sd(deviations), float(high - low) / _SIGMAS_IN_90)
 
 
 def noise_sd(values: FloatArray) -> float:

@@ -50,7 +50,7 @@ def test_seven_clear_pairs_accept_and_six_do_not() -> None:
     assert seven.effect == pytest.approx(0.2943, abs=1e-4)
     assert 0.95 <= seven.confidence < 1
     assert "7 pairs: attainment +0.294, at least +0." in seven.reason
-    assert "confidence that it is better: 95." in seven.reason
+    assert "confidence that it is better: 96." in seven.reason
 
 
 def test_seven_bad_pairs_are_harm() -> None:

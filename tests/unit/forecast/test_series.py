@@ -15,6 +15,7 @@ from autotuner.forecast.series import (
     noise_sd,
     robust_sd,
     smallest_half_width,
+    spread_sd,
 )
 
 T0 = 1_750_000_200.0  # a multiple of 300
@@ -115,6 +116,13 @@ def test_robust_sd_of_a_normal_ignores_outliers() -> None:
     values[::20] = 1e6
     assert robust_sd(values) == pytest.approx(2.0, rel=0.15)
     assert robust_sd(np.array([])) == 0.0
+
+
+def test_a_mostly_flat_series_still_has_a_spread() -> None:
+    values = np.where(np.arange(1000) % 10 == 0, 3.29, 0.0)
+    assert robust_sd(values) == 0.0
+    assert spread_sd(values) == pytest.approx(1.0)
+    assert spread_sd(np.array([])) == 0.0
 
 
 def test_a_slow_pattern_is_not_noise() -> None:
