@@ -27,7 +27,7 @@ def breach(slots: Sequence[Slot], limits: HardLimits, slo: SLO) -> str | None:
     last = control[-1] if control else None
     return (
         (_error_breach(treatment[-1], last, limits) if treatment else None)
-        or _tail_breach(treatment[-2:], last, limits, slo)
+        or _tail_breach(treatment[-2:], control, limits, slo)
         or _restart_breach(slots)
     )
 
@@ -84,17 +84,26 @@ def _share_text(failed: int, requests: int, allowed: float, limits: HardLimits) 
 
 
 def _tail_breach(
-    last_two: Sequence[SlotOutcome], control: SlotOutcome | None, limits: HardLimits, slo: SLO
+    last_two: Sequence[SlotOutcome],
+    control: Sequence[SlotOutcome],
+    limits: HardLimits,
+    slo: SLO,
 ) -> str | None:
     if len(last_two) < 2 or any(outcome.requests < limits.min_requests for outcome in last_two):
         return None
-    ttft_control = control.ttft_p95_s if control is not None else math.nan
-    gap_control = control.gap_p95_s if control is not None else math.nan
+    # The worst control slot: one slot's P95 rests on a few requests, and the control's own bad
+    # moments must not be held against the treatment.
+    ttft_control = _worst([outcome.ttft_p95_s for outcome in control])
+    gap_control = _worst([outcome.gap_p95_s for outcome in control])
     ttfts = [outcome.ttft_p95_s for outcome in last_two]
     gaps = [outcome.gap_p95_s for outcome in last_two]
     return _tail_text("TTFT", ttfts, ttft_control, slo.ttft_s, limits.tail_factor) or _tail_text(
         "largest gap", gaps, gap_control, slo.gap_max_s, limits.tail_factor
     )
+
+
+def _worst(values: Sequence[float]) -> float:
+    return max((value for value in values if math.isfinite(value)), default=math.nan)
 
 
 def _tail_text(

@@ -120,7 +120,7 @@ def evaluate(
     for done in range(systems):
         system = next(held_out)
         for name, proposer in methods.items():
-            regret[name].append(_play(proposer, system, proposals, seed + done))
+            regret[name].append(play(proposer, system, proposals, seed + done))
         told(done + 1)
     return Evaluation(artifact.card.name, seed, {k: np.array(v) for k, v in regret.items()})
 
@@ -136,7 +136,7 @@ def held_out_systems(seed: int) -> Iterator[HeldOut]:
                 yield system
 
 
-def _play(proposer: Proposer, system: HeldOut, proposals: int, seed: int) -> Floats:
+def play(proposer: Proposer, system: HeldOut, proposals: int, seed: int) -> Floats:
     """Regret before and after each proposal; a candidate that is better becomes the incumbent."""
     incumbent, past = START, list[PastTrial]()
     regret = [system.best - system.truth[START]]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+from autotuner.worker.allocator import keep_freed_memory
 from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.messages import (
     AbortRequest,
@@ -36,6 +37,7 @@ def run_engine(conn: Connection, options: EngineOptions) -> None:
     Whatever ends it otherwise (a model that doesn't load, out of memory) is told as EngineFailed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the front decides when the engine ends
+    keep_freed_memory()
     try:
         _serve(conn, _load(conn, options))
     except (EOFError, ConnectionError):

@@ -1,4 +1,4 @@
-"""The worker's knobs: what each accepts, and the error that names the knob, the value and the fix."""
+"""The worker's knobs: what each accepts, and an error with the knob, the value and the fix."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from autotuner.worker.allocator import keep_freed_memory
 from autotuner.worker.dtypes import cpu_has_bf16_units
 from autotuner.worker.engine import Engine
 from autotuner.worker.engine_options import EngineOptions, WeightDtype
@@ -53,6 +54,7 @@ class Timing:
 def run(quick: bool, out: Path) -> dict[str, Any]:
     """Measures, writes results.json and figure.png into `out`, returns the results."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the worker does; transformers gains from it too
     plan = QUICK if quick else FULL
     folder = resolve_model(None)
     prompts = _prompts(plan, ModelConfig.from_folder(folder).vocab_size)
