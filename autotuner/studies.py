@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,3 +57,30 @@ def choose(names: Sequence[str], *, every: bool) -> list[Study]:
         if name not in found:
             raise ConfigError(f"study={name!r}: unknown; there are {', '.join(found)}")
     return [found[name] for name in names]
+
+
+BEGIN, END = "<!-- studies:begin -->", "<!-- studies:end -->"
+
+
+def checks_table() -> str:
+    """Every study's checks as a Markdown table, from the kept results.json files."""
+    lines = ["| study | claim | measured | target | holds |", "|---|---|---|---|---|"]
+    for study in find_studies():
+        kept = json.loads((study.folder / "results.json").read_text(encoding="utf-8"))
+        link = f"[{study.name}](experiments/studies/{study.name})"
+        for check in kept["checks"]:
+            bound = "at least" if check["direction"] == "at_least" else "at most"
+            holds = "yes" if check["holds"] else "**no**"
+            lines.append(
+                f"| {link} | {check['name']} | {check['value']:.3g} {check['unit']} "
+                f"| {bound} {check['target']:g} | {holds} |"
+            )
+    return "\n".join(lines)
+
+
+def with_table(text: str, table: str) -> str:
+    """`text` with the part between the markers replaced; raises ConfigError without markers."""
+    if BEGIN not in text or END not in text:
+        raise ConfigError(f"README: the markers {BEGIN} and {END} are missing; put them back")
+    before, rest = text.split(BEGIN, 1)
+    return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}"

@@ -44,3 +44,13 @@ def run_study(
                 f"  {check['name']}: {check['value']:.4g} {check['unit']}"
                 f" ({bound} {check['target']:g}): {mark}" + (" [quick]" if quick else "")
             )
+
+
+@study_app.command("readme")
+def readme() -> None:
+    """Rewrite the README's table from the results that are kept."""
+    from autotuner.studies import ROOT, checks_table, with_table
+
+    path = ROOT / "README.md"
+    path.write_text(with_table(path.read_text("utf-8"), checks_table()), "utf-8")
+    typer.echo(f"wrote the table of {path.name}")

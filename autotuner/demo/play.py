@@ -21,7 +21,7 @@ from autotuner.demo.recorder import Figures, Recorder
 from autotuner.demo.screen import Scene, Screen
 from autotuner.demo.sizing import POOR, Sizing, size
 from autotuner.demo.stage import Stage
-from autotuner.domain.experiment import Experiment, Verdict
+from autotuner.domain.experiment import Arm, Experiment, Slot, Verdict
 from autotuner.history.store import History, open_history
 from autotuner.targets.worker import WorkerTarget
 
@@ -30,6 +30,8 @@ PROBE_S = 20.0
 PROBE_RPS = 1.5
 REST_S = 60.0  # the daemon's rest after a test: the time in which "after" is measured
 RECENT_S = 30.0
+DRAIN_S = 5.0  # chosen: longer than nearly every request takes
+COOLDOWN_S = 3.0
 BIN_S = 10.0
 BINS = 40
 
@@ -133,11 +135,11 @@ class _Play:
                 "schedule_policy": {"levels": ["fcfs", "length-grouped"]},
             },
             "experiment": {
-                "slot_s": 16, "washout_min_s": 2, "washout_max_s": 10, "cooldown_s": 3,
+                "slot_s": 16, "washout_min_s": 2, "washout_max_s": 10, "cooldown_s": COOLDOWN_S,
                 "max_pairs": 14, "min_requests_per_slot": 6,
             },
             "proposer": {
-                "goal_attainment": 0.97, "observe_s": 45, "min_requests": 40,
+                "goal_attainment": 0.97, "observe_s": 60, "min_requests": 80,
                 "pause_s": REST_S, "retry_s": 15,
             },
             "forecast": {"bucket_s": 5, "horizon_s": 120, "refit_s": 120},
@@ -181,12 +183,16 @@ class _Play:
     def _stretches(
         self, recorder: Recorder, tests: list[Experiment], began_at: float
     ) -> tuple[Figures, Figures]:
-        """Traffic before the first slot, and after the last test's end less its drain."""
+        """All traffic under the first settings alone, and all since the last test less its drain.
+
+        The first settings ran until the first slot, and in the control slots of the first test.
+        """
         first = tests[0].slots[0].started_at if tests and tests[0].slots else recorder.now
-        drained = 5.0
-        last = _ended(tests[-1]) + drained if tests and not tests[-1].running else recorder.now
-        before = recorder.figures(began_at + drained, first - drained)
-        return before, recorder.figures(last, max(last, recorder.now - drained))
+        spans = [(began_at + DRAIN_S, first - DRAIN_S)]
+        spans += [_counted(s) for s in tests[0].slots if s.arm is Arm.CONTROL] if tests else []
+        last = _ended(tests[-1]) + DRAIN_S if tests and not tests[-1].running else recorder.now
+        after = [(last, max(last, recorder.now - DRAIN_S))]
+        return recorder.figures(*spans), recorder.figures(*after)
 
     def _scene(
         self, history: History, recorder: Recorder, sizing: Sizing, tests: list[Experiment]
@@ -194,7 +200,7 @@ class _Play:
         status = history.status(TARGET)
         running = tests[-1] if tests and tests[-1].running else None
         act = "testing a candidate" if running else "observing under the incumbent"
-        recent = recorder.figures(recorder.now - RECENT_S, recorder.now - 3)
+        recent = recorder.figures((recorder.now - RECENT_S, recorder.now - COOLDOWN_S))
         live = dict(status.incumbent.settings) if status.incumbent else {}
         return Scene(
             elapsed_s=self.elapsed_s,
@@ -243,12 +249,19 @@ def _ended(experiment: Experiment) -> float:
     return max(ends, default=experiment.started_at)
 
 
+def _counted(slot: Slot) -> tuple[float, float]:
+    """The part of a slot whose arrivals counted; nothing where it never got so far."""
+    if slot.counted_from is None or slot.ended_at is None:
+        return (slot.started_at, slot.started_at)
+    return (slot.counted_from, slot.ended_at - COOLDOWN_S)
+
+
 def _bins(recorder: Recorder) -> Iterator[float]:
-    last = recorder.now - 3
+    last = recorder.now - COOLDOWN_S
     for index in range(BINS, 0, -1):
         start = last - index * BIN_S
         if recorder.exposures and start >= recorder.exposures[0].arrival:
-            yield recorder.figures(start, start + BIN_S).goodput_rps
+            yield recorder.figures((start, start + BIN_S)).goodput_rps
 
 
 def _knobs(settings: object) -> str:

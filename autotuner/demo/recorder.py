@@ -44,11 +44,10 @@ class Recorder:
         self.exposures.extend(batch.exposures)
         self.cursor, self.now = batch.next, batch.now
 
-    def figures(self, start: float, end: float) -> Figures:
-        """What the requests that arrived in [start, end) got."""
-        return figures(
-            [e for e in self.exposures if start <= e.arrival < end], self.slo, end - start
-        )
+    def figures(self, *spans: tuple[float, float]) -> Figures:
+        """What the requests that arrived in one of the spans [start, end) got."""
+        inside = [e for e in self.exposures if any(a <= e.arrival < b for a, b in spans)]
+        return figures(inside, self.slo, sum(max(0.0, end - start) for start, end in spans))
 
 
 def figures(requests: list[Exposure], slo: SLO, seconds: float) -> Figures:
