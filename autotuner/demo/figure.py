@@ -26,11 +26,14 @@ GOOD, BAD = "#2a7f3f", "#b23a3a"
 def draw(
     path: Path,
     exposures: Sequence[Exposure],
-    experiments: Sequence[Experiment],
+    tests: Sequence[tuple[Experiment, float]],
     slo: SLO,
     span: tuple[float, float],
 ) -> None:
-    """Writes the figure as PNG; `span` is the worker-clock time that it shows."""
+    """Writes the figure as PNG. `tests`: each with the time it ended; `span`: what is shown.
+
+    Times are the worker's clock.
+    """
     start, end = span
     counted = [e for e in exposures if e.outcome is not Outcome.ABORT and start <= e.arrival < end]
     figure, axes = plt.subplots(
@@ -39,9 +42,9 @@ def draw(
     _goodput(axes[0], counted, slo, span)
     _latency(axes[1], counted, slo, start, "gap_max_s", slo.gap_max_s, "largest gap, s")
     _latency(axes[2], counted, slo, start, "ttft_s", slo.ttft_s, "TTFT, s")
-    _confidence(axes[3], experiments, start)
+    _confidence(axes[3], [test for test, _ in tests], start)
     for axis in axes:
-        _slots(axis, experiments, span)
+        _slots(axis, tests, span)
         axis.set_xlim(0, (end - start) / 60)
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xlabel("minutes since the load began")
@@ -56,7 +59,7 @@ def draw(
 
 
 def _goodput(axis: Axes, requests: Sequence[Exposure], slo: SLO, span: tuple[float, float]) -> None:
-    edges = np.arange(0.0, span[1] - span[0] + BIN_S, BIN_S)
+    edges = np.arange(0.0, span[1] - span[0] - BIN_S / 2, BIN_S)  # whole bins only
     arrivals = np.array([e.arrival - span[0] for e in requests])
     good = np.array([slo.met_by(e) for e in requests], dtype=bool)
     middles = (edges[:-1] + BIN_S / 2) / 60
@@ -81,7 +84,9 @@ def _latency(
     known = [(e.arrival - start, getattr(e, name), slo.met_by(e)) for e in requests]
     known = [row for row in known if row[1] is not None]
     colours = [GOOD if met else BAD for _, _, met in known]
-    axis.scatter([t / 60 for t, _, _ in known], [v for _, v, _ in known], s=6, c=colours, lw=0)
+    axis.scatter(
+        [t / 60 for t, _, _ in known], [v for _, v, _ in known], s=6, c=colours, lw=0, zorder=3
+    )
     if target_s is not None:
         axis.axhline(target_s, color="black", lw=1, ls="--")
         axis.annotate(
@@ -112,9 +117,13 @@ def _confidence(axis: Axes, experiments: Sequence[Experiment], start: float) -> 
     axis.set_ylabel("confidence")
 
 
-def _slots(axis: Axes, experiments: Sequence[Experiment], span: tuple[float, float]) -> None:
-    for experiment in experiments:
+def _slots(
+    axis: Axes, tests: Sequence[tuple[Experiment, float]], span: tuple[float, float]
+) -> None:
+    for experiment, ended in tests:
         for slot in experiment.slots:
-            finish = slot.ended_at if slot.ended_at is not None else span[1]
+            finish = slot.ended_at if slot.ended_at is not None else ended
             left, right = (slot.started_at - span[0]) / 60, (finish - span[0]) / 60
-            axis.axvspan(left, right, color=ARM_COLOUR[slot.arm], alpha=0.18, lw=0)
+            axis.axvspan(left, right, color=ARM_COLOUR[slot.arm], alpha=0.18, lw=0, zorder=0)
+        if experiment.conclusion is not None:
+            axis.axvline((ended - span[0]) / 60, color="black", lw=1, zorder=1)

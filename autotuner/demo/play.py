@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 import yaml
 from rich.console import Console
 
@@ -19,17 +20,22 @@ from autotuner.demo import report
 from autotuner.demo.figure import draw
 from autotuner.demo.recorder import Figures, Recorder
 from autotuner.demo.screen import Scene, Screen
-from autotuner.demo.sizing import POOR, Sizing, size
-from autotuner.demo.stage import Stage
+from autotuner.demo.sizing import CHUNK, POOR, Sizing, size
+from autotuner.demo.stage import Stage, StageError
 from autotuner.domain.experiment import Arm, Experiment, Slot, Verdict
+from autotuner.domain.knobs import Settings, Value
+from autotuner.domain.telemetry import StepRecord
 from autotuner.history.store import History, open_history
 from autotuner.targets.worker import WorkerTarget
 
 TARGET = "demo"
-PROBE_S = 20.0
-PROBE_RPS = 1.5
+POOR_TOKENS = POOR.max_num_batched_tokens
+PROBE_S = 12.0
+SLOW_END = 0.95
+PROBE_RPS = 1.6
 REST_S = 60.0  # the daemon's rest after a test: the time in which "after" is measured
 RECENT_S = 30.0
+OBSERVE_S = 60.0  # chosen: traffic under the poor settings before the first test
 DRAIN_S = 5.0  # chosen: longer than nearly every request takes
 COOLDOWN_S = 3.0
 BIN_S = 10.0
@@ -83,15 +89,15 @@ class _Play:
     def run(self) -> Ending:
         say = self.console.print
         say("starting the worker: SmolLM2-135M-Instruct on this machine's CPU")
-        poor = ["--max-num-seqs", str(POOR.max_num_seqs)]
-        poor += ["--max-num-batched-tokens", str(POOR.max_num_batched_tokens)]
-        url = self.stage.start_worker(poor, limit_s=180)
+        url = self.stage.start_worker([], limit_s=180)
         target = WorkerTarget(url)
         sizing = self._size(url, target)
         say(
             f"this machine: {sizing.rate_rps:.2f} requests/s, SLO {sizing.slo.describe()}; "
             f"the simulator expects {sizing.poor:.0%} attainment now and {sizing.best:.0%} at best"
         )
+        poor = {"max_num_seqs": POOR.max_num_seqs, "max_num_batched_tokens": POOR_TOKENS}
+        apply(target, poor, "the demo's poor start")
         config = self._write_config(url, sizing, target)
         history = open_history(f"sqlite:///{self.database}")
         recorder = Recorder(target, sizing.slo)
@@ -104,11 +110,19 @@ class _Play:
         return self._finish(history, recorder, sizing, began_at)
 
     def _size(self, url: str, target: WorkerTarget) -> Sizing:
-        self.console.print(f"measuring this machine for {PROBE_S:.0f} s")
-        probe = self.stage.start("probe", self._load_words(url, PROBE_RPS, PROBE_S))
+        """Traffic with whole prompts in a step, then in moderate chunks: what steps cost here."""
+        self.console.print(f"measuring this machine for {2 * PROBE_S:.0f} s")
+        probe = self.stage.start("probe", self._load_words(url, PROBE_RPS, 2 * PROBE_S))
+        apply(target, {"max_num_batched_tokens": POOR_TOKENS}, "probe: whole prompts")
+        time.sleep(PROBE_S)
+        switched = apply(target, {"max_num_batched_tokens": CHUNK}, "probe: moderate chunks")
         probe.wait(PROBE_S + 120)
-        steps, _ = target.steps(0)
-        return size(calibrate(steps).model, self.options.seed)
+        steps = all_steps(target)
+        chunked = [s.step_s for s in steps if s.at > switched + 1 and s.prefill_tokens >= CHUNK / 2]
+        if not chunked:
+            raise StageError("the probe saw no prompt: see probe.log")
+        slow_s = float(np.quantile(chunked, SLOW_END))
+        return size(calibrate(steps).model, slow_s, self.options.seed)
 
     def _load_words(self, url: str, rate_rps: float, seconds: float) -> list[str]:
         words = ["load", "--url", url, "--rate", f"{rate_rps:g}", "--duration-s", f"{seconds:g}"]
@@ -135,11 +149,13 @@ class _Play:
                 "schedule_policy": {"levels": ["fcfs", "length-grouped"]},
             },
             "experiment": {
-                "slot_s": 16, "washout_min_s": 2, "washout_max_s": 10, "cooldown_s": COOLDOWN_S,
+                "slot_s": 18, "washout_min_s": 2, "washout_max_s": 10, "cooldown_s": COOLDOWN_S,
                 "max_pairs": 14, "min_requests_per_slot": 6,
+                "prior_sd": 0.2,
             },
             "proposer": {
-                "goal_attainment": 0.97, "observe_s": 60, "min_requests": 80,
+                "goal_attainment": 0.97, "observe_s": OBSERVE_S,
+                "min_requests": round(0.7 * OBSERVE_S * sizing.rate_rps),
                 "pause_s": REST_S, "retry_s": 15,
             },
             "forecast": {"bucket_s": 5, "horizon_s": 120, "refit_s": 120},
@@ -224,17 +240,32 @@ class _Play:
         confidence = won[-1].conclusion.confidence if won and won[-1].conclusion else 0.0
         ending = Ending(before, after, len(won), confidence)
         live = history.status(TARGET).incumbent
-        settings = (
-            _knobs(tests[0].control if tests else None),
-            _knobs(live.settings if live else None),
-        )
+        settings = _changes(tests[0].control if tests else None, live.settings if live else None)
         self.console.print(report.before_after(before, after, settings))
         self.console.print(_verdict_words(ending))
         report.show_sql(self.console, self.database)
         path = self.options.folder / "demo.png"
-        draw(path, recorder.exposures, tests, sizing.slo, (began_at, recorder.now))
+        ends = {one.id: one.ended_at for one in history.experiments(target=TARGET)}
+        shown = [(test, ends.get(test.id) or recorder.now) for test in tests]
+        draw(path, recorder.exposures, shown, sizing.slo, (began_at, recorder.now - COOLDOWN_S))
         self.console.print(f"figure: {path}\nhistory: {self.database}", highlight=False)
         return ending
+
+
+def apply(target: WorkerTarget, changes: Mapping[str, Value], why: str) -> float:
+    """Applies some knobs, as a person would; returns when, on the worker's clock."""
+    live = target.read_settings()
+    return target.apply(Settings({**live.settings, **changes}), live, why).applied_at
+
+
+def all_steps(target: WorkerTarget) -> list[StepRecord]:
+    """Every step that the worker still remembers."""
+    found: list[StepRecord] = []
+    page, cursor = target.steps(0)
+    while page:
+        found.extend(page)
+        page, cursor = target.steps(cursor)
+    return found
 
 
 def read_experiments(history: History) -> list[Experiment]:
@@ -264,8 +295,13 @@ def _bins(recorder: Recorder) -> Iterator[float]:
             yield recorder.figures((start, start + BIN_S)).goodput_rps
 
 
-def _knobs(settings: object) -> str:
-    return "unknown" if settings is None else str(settings).removeprefix("Settings(")[:-1]
+def _changes(first: Settings | None, last: Settings | None) -> tuple[str, str]:
+    """The knobs that differ, with their first and last values."""
+    if first is None or last is None:
+        return ("unknown", "unknown")
+    names = last.changed_from(first) or dict(first)
+    sides = ("\n".join(f"{name}={side[name]}" for name in names) for side in (first, last))
+    return (next(sides), next(sides))
 
 
 def _verdict_words(ending: Ending) -> str:

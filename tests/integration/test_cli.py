@@ -1,0 +1,73 @@
+"""The command line as a person meets it: help, mistakes, and a replay read back with SQL."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+
+def autotuner(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "autotuner", *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["config", "check", "absent.yaml"], "absent.yaml: can't be read"),
+        (["run", "--config", "bad.yaml"], "cycle_s=-1"),
+        (["status", "--config", "bad.yaml"], "cycle_s=-1"),
+        (["pause", "--config", "good.yaml", "--target", "b"], "--target='b': unknown"),
+        (["history", "show", "nothing", "--config", "good.yaml"], "'nothing': unknown"),
+        (["study", "run", "nothing"], "study='nothing': unknown"),
+        (["simulate", "--policy", "nothing"], "policy='nothing': no such file"),
+        (["simulate", "--max-num-seqs", "3"], "max_num_seqs=3: not a level"),
+        (["agent", "show", "nothing"], "nothing"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_no_traceback(
+    words: list[str], told: str, tmp_path: Path
+) -> None:
+    target = "targets: [{name: a, url: 'http://127.0.0.1:9'}]\n"
+    (tmp_path / "good.yaml").write_text(target)
+    (tmp_path / "bad.yaml").write_text(target + "cycle_s: -1\n")
+    done = autotuner(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    done = autotuner("--help", cwd=tmp_path)
+    for name in ("demo", "run", "status", "pause", "resume", "rollback", "history", "config"):
+        assert name in done.stdout
+    assert done.returncode == 0
+
+
+def test_the_schema_is_json(tmp_path: Path) -> None:
+    assert "policy" in json.loads(autotuner("config", "schema", cwd=tmp_path).stdout)
+
+
+def test_a_replay_finds_better_settings_and_leaves_a_history(tmp_path: Path) -> None:
+    done = autotuner(
+        "simulate", "--hours", "2", "--rate", "1.8", "--swing", "0", "--seed", "1", "--json",
+        "--history", "h.sqlite3", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    accepted = [e for e in report["experiments"] if e["verdict"] == "ACCEPTED"]
+    assert accepted
+    assert accepted[0]["confidence"] >= 0.95
+    tuned, alone = report["tuned"][-1], report["left_alone"][-1]
+    assert tuned["goodput_rps"] > alone["goodput_rps"]
+    query = "SELECT count(*) FROM v_accepted_changes"
+    rows = subprocess.run(
+        ["sqlite3", "h.sqlite3", query], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert int(rows.stdout) == len(accepted)

@@ -1,0 +1,25 @@
+"""The demo's workload: reachable for good settings, out of reach for the poor ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from autotuner.agent.stepmodel import StepModel
+from autotuner.demo.sizing import size, targets
+
+SLOW = StepModel(t0_s=0.011, decode_s=0.0016, prefill_s=0.00065, context_s=2.5e-6, noise=0.05)
+FAST = StepModel(t0_s=0.002, decode_s=0.0002, prefill_s=0.0001, context_s=5e-7, noise=0.05)
+
+
+def test_the_targets_follow_the_machine() -> None:
+    slo = targets(0.14)
+    assert slo.gap_max_s == pytest.approx(0.17)
+    assert slo.ttft_s == 7.0
+    assert targets(0.014).gap_max_s == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("model", [SLOW, FAST])
+def test_good_settings_serve_at_least_twice_what_the_poor_ones_do(model: StepModel) -> None:
+    sizing = size(model, 1.3 * model.step_s(8, 56, 2800), seed=7)
+    assert sizing.best >= 0.9
+    assert sizing.best >= 2 * sizing.poor
