@@ -53,7 +53,8 @@ class Watch:
         self._history, self._forecaster, self._options = history, forecaster, options
         self._states: Mapping[str, AlertState] = restore(history.firing_alerts(options.target))
         self._detectors: dict[str, DetectorState] = defaultdict(DetectorState)
-        self._forecasts: Mapping[str, Forecast] = {}
+        kept = ((name, history.latest_forecast(options.target, name)) for name in FORECAST_KINDS)
+        self._forecasts: Mapping[str, Forecast] = {name: f for name, f in kept if f is not None}
         self._bucket_at: float | None = None
         self._bucket: dict[str, list[float]] = defaultdict(list)
         self._values: dict[str, float] = {}

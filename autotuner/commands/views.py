@@ -94,25 +94,19 @@ def status_table(status: TargetStatus, now: float) -> None:
 
 
 def experiments_table(summaries: list[ExperimentSummary]) -> None:
-    table = Table(title="experiments", title_justify="left")
-    for column in (
-        "id",
-        "started (UTC)",
-        "change",
-        "pairs",
-        "effect",
-        "95% interval",
-        "conf.",
-        "verdict",
-    ):
+    """One row a test; the change and the verdict wrap, the id never does: people copy it."""
+    table = Table(title="experiments (effect in points of attainment)", title_justify="left")
+    table.add_column("id", no_wrap=True)
+    for column in ("change", "pairs", "effect", "low … high", "confidence", "verdict"):
         table.add_column(column, overflow="fold")
     for one in summaries:
-        interval = f"{points(one.low)} … {points(one.high)}" if math.isfinite(one.low) else ""
+        bounds = f"{points(one.low)} … {points(one.high)}" if math.isfinite(one.low) else ""
         confidence = f"{one.confidence:.1%}" if math.isfinite(one.confidence) else ""
         verdict = one.verdict.value if one.verdict else one.phase.value
+        started = when(one.started_at)
         table.add_row(
-            one.id, when(one.started_at), changes(one), str(one.pairs),
-            points(one.effect), interval, confidence, verdict,
+            f"{one.id}\n{started}", changes(one), str(one.pairs), points(one.effect), bounds,
+            confidence, verdict,
         )  # fmt: skip
     Console().print(table)
 

@@ -32,7 +32,12 @@ TARGET = "demo"
 POOR_TOKENS = POOR.max_num_batched_tokens
 PROBE_S = 12.0
 SLOW_END = 0.95
-PROBE_RPS = 1.6
+PROBE_RPS = 1.5
+PROBE_SEED = 1  # gives long prompts in both halves
+PROBE_MIX = [
+    {"weight": 0.3, "prompt": [1000, 2000], "output": [16, 96]},
+    {"weight": 0.7, "prompt": [64, 256], "output": [16, 96]},
+]
 REST_S = 60.0  # the daemon's rest after a test: the time in which "after" is measured
 RECENT_S = 30.0
 OBSERVE_S = 60.0  # chosen: traffic under the poor settings before the first test
@@ -112,7 +117,10 @@ class _Play:
     def _size(self, url: str, target: WorkerTarget) -> Sizing:
         """Traffic with whole prompts in a step, then in moderate chunks: what steps cost here."""
         self.console.print(f"measuring this machine for {2 * PROBE_S:.0f} s")
-        probe = self.stage.start("probe", self._load_words(url, PROBE_RPS, 2 * PROBE_S))
+        mix = self.options.folder / "probe-mix.yaml"
+        mix.write_text(yaml.safe_dump(PROBE_MIX))
+        words = [*load_words(url, PROBE_RPS, 2 * PROBE_S, str(mix)), "--arrivals", "constant"]
+        probe = self.stage.start("probe", [*words, "--seed", str(PROBE_SEED)])
         apply(target, {"max_num_batched_tokens": POOR_TOKENS}, "probe: whole prompts")
         time.sleep(PROBE_S)
         switched = apply(target, {"max_num_batched_tokens": CHUNK}, "probe: moderate chunks")
@@ -124,14 +132,11 @@ class _Play:
         slow_s = float(np.quantile(chunked, SLOW_END))
         return size(calibrate(steps).model, slow_s, self.options.seed)
 
-    def _load_words(self, url: str, rate_rps: float, seconds: float) -> list[str]:
-        words = ["load", "--url", url, "--rate", f"{rate_rps:g}", "--duration-s", f"{seconds:g}"]
-        return [*words, "--mix", "long-tail", "--seed", str(self.options.seed)]
-
     def _start_load(self, url: str, sizing: Sizing) -> None:
         seconds = self.options.minutes * 60 + 120
         slo = ["--slo-ttft-s", f"{sizing.slo.ttft_s:g}", "--slo-gap-s", f"{sizing.slo.gap_max_s:g}"]
-        self.stage.start("load", [*self._load_words(url, sizing.rate_rps, seconds), *slo])
+        words = load_words(url, sizing.rate_rps, seconds, "long-tail")
+        self.stage.start("load", [*words, "--seed", str(self.options.seed), *slo])
 
     def _write_config(self, url: str, sizing: Sizing, target: WorkerTarget) -> Path:
         """The daemon's configuration and policy, as a user writes them, with a demo's haste."""
@@ -250,6 +255,12 @@ class _Play:
         draw(path, recorder.exposures, shown, sizing.slo, (began_at, recorder.now - COOLDOWN_S))
         self.console.print(f"figure: {path}\nhistory: {self.database}", highlight=False)
         return ending
+
+
+def load_words(url: str, rate_rps: float, seconds: float, mix: str) -> list[str]:
+    """`autotuner load` with these options."""
+    words = ["load", "--url", url, "--rate", f"{rate_rps:g}", "--duration-s", f"{seconds:g}"]
+    return [*words, "--mix", mix]
 
 
 def apply(target: WorkerTarget, changes: Mapping[str, Value], why: str) -> float:
