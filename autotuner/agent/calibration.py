@@ -11,6 +11,7 @@ from scipy.optimize import nnls
 from autotuner.agent.stepmodel import CPU_PRIOR, Floats, StepModel
 from autotuner.domain.telemetry import StepRecord
 
+KINDS = 4  # sequences, prompt tokens, KV tokens read, prefill pairs
 MIN_RECORDS = 40  # below it nothing is fitted; chosen
 _OUTLIER_DEVIATIONS = 6.0
 
@@ -19,12 +20,13 @@ _OUTLIER_DEVIATIONS = 6.0
 class Calibration:
     """A step model with how well it is known.
 
-    `standard_errors` are those of (t0_s, decode_s, prefill_s, context_s), 0 where the prior's
-    coefficient was kept. `residual_s` is the standard deviation of what the model leaves over.
+    `standard_errors` are those of (t0_s, decode_s, prefill_s, context_s, pair_s), 0 where the
+    prior's coefficient was kept. `residual_s` is the standard deviation of what the model leaves
+    over.
     """
 
     model: StepModel
-    standard_errors: tuple[float, float, float, float]
+    standard_errors: tuple[float, float, float, float, float]
     residual_s: float
     records: int
     fitted: bool
@@ -34,9 +36,9 @@ class Calibration:
     def relative_errors(self) -> Floats:
         """Standard error over coefficient, per coefficient; 0 where that says nothing."""
         m = self.model
-        values = np.array([m.t0_s, m.decode_s, m.prefill_s, m.context_s])
+        values = np.array(_coefficients(m))
         errors = np.array(self.standard_errors)
-        relative: Floats = np.divide(errors, values, out=np.zeros(4), where=values > 0)
+        relative: Floats = np.divide(errors, values, out=np.zeros(KINDS + 1), where=values > 0)
         return relative
 
 
@@ -48,28 +50,35 @@ def calibrate(records: Sequence[StepRecord], prior: StepModel = CPU_PRIOR) -> Ca
     outside. A kind of token that never varies keeps the prior's coefficient.
     """
     table = np.array(
-        [[r.decode_seqs, r.prefill_tokens, r.context_tokens, r.step_s] for r in records],
+        [
+            [r.decode_seqs, r.prefill_tokens, r.context_tokens, r.prefill_pairs, r.step_s]
+            for r in records
+        ],
         dtype=np.float64,
-    ).reshape(-1, 4)
-    table = table[np.isfinite(table).all(axis=1) & (table[:, 3] > 0) & (table[:, :3] >= 0).all(1)]
+    ).reshape(-1, KINDS + 1)
+    table = table[np.isfinite(table).all(1) & (table[:, -1] > 0) & (table[:, :KINDS] >= 0).all(1)]
     if len(table) < MIN_RECORDS:
         return _prior(prior, len(table), f"only {len(table)} usable steps, {MIN_RECORDS} needed")
-    if (np.ptp(table[:, :3], axis=0) == 0).all():
+    if (np.ptp(table[:, :KINDS], axis=0) == 0).all():
         return _prior(prior, len(table), "all steps were alike")
     coefficients = _fit(table, prior)
-    left = table[:, 3] / _times(table, coefficients) - 1
+    left = table[:, -1] / _times(table, coefficients) - 1
     deviation = max(_robust_deviation(left), 1e-3)
     kept = table[np.abs(left - np.median(left)) <= _OUTLIER_DEVIATIONS * deviation]
     coefficients = _fit(kept, prior)
     return _describe(kept, coefficients, len(table))
 
 
+def _coefficients(model: StepModel) -> tuple[float, float, float, float, float]:
+    return (model.t0_s, model.decode_s, model.prefill_s, model.context_s, model.pair_s)
+
+
 def _prior(prior: StepModel, n: int, why: str) -> Calibration:
-    return Calibration(prior, (0.0, 0.0, 0.0, 0.0), 0.0, n, False, f"prior step model: {why}")
+    return Calibration(prior, (0.0, 0.0, 0.0, 0.0, 0.0), 0.0, n, False, f"prior step model: {why}")
 
 
 def _design(table: Floats) -> Floats:
-    return np.column_stack([np.ones(len(table)), table[:, :3]])
+    return np.column_stack([np.ones(len(table)), table[:, :KINDS]])
 
 
 def _times(table: Floats, coefficients: Floats) -> Floats:
@@ -78,11 +87,11 @@ def _times(table: Floats, coefficients: Floats) -> Floats:
 
 
 def _fit(table: Floats, prior: StepModel) -> Floats:
-    coefficients = np.array([prior.t0_s, prior.decode_s, prior.prefill_s, prior.context_s])
-    free = np.array([True, *(np.ptp(table[:, :3], axis=0) > 0)])
-    weight = 1 / table[:, 3]
+    coefficients = np.array(_coefficients(prior))
+    free = np.array([True, *(np.ptp(table[:, :KINDS], axis=0) > 0)])
+    weight = 1 / table[:, -1]
     design = _design(table)
-    target = table[:, 3] - design[:, ~free] @ coefficients[~free]
+    target = table[:, -1] - design[:, ~free] @ coefficients[~free]
     weighted = design[:, free] * weight[:, None]
     # Columns differ by six orders of magnitude: scaled, the solver's tolerance fits all of them.
     scale = np.maximum(np.sqrt((weighted**2).mean(axis=0)), 1e-12)
@@ -91,18 +100,19 @@ def _fit(table: Floats, prior: StepModel) -> Floats:
 
 
 def _describe(table: Floats, coefficients: Floats, n: int) -> Calibration:
-    left = table[:, 3] - _times(table, coefficients)
+    left = table[:, -1] - _times(table, coefficients)
     relative = left / _times(table, coefficients)
-    fitted = (coefficients > 0) & np.array([True, *(np.ptp(table[:, :3], axis=0) > 0)])
-    errors = np.zeros(4)
-    weighted = _design(table)[:, fitted] / table[:, 3:4]
-    spread = (left / table[:, 3]).var() * len(table) / max(len(table) - int(fitted.sum()), 1)
+    fitted = (coefficients > 0) & np.array([True, *(np.ptp(table[:, :KINDS], axis=0) > 0)])
+    errors = np.zeros(KINDS + 1)
+    weighted = _design(table)[:, fitted] / table[:, -1:]
+    spread = (left / table[:, -1]).var() * len(table) / max(len(table) - int(fitted.sum()), 1)
     errors[fitted] = np.sqrt(np.diag(np.linalg.pinv(weighted.T @ weighted)) * spread)
-    t0_s, decode_s, prefill_s, context_s = (float(c) for c in coefficients)
+    t0_s, decode_s, prefill_s, context_s, pair_s = (float(c) for c in coefficients)
+    of_t0, of_decode, of_prefill, of_context, of_pair = (float(e) for e in errors)
     noise = float(np.clip(_robust_deviation(relative), 0.005, 0.4))
     return Calibration(
-        StepModel(max(t0_s, 1e-5), decode_s, prefill_s, context_s, noise),
-        (float(errors[0]), float(errors[1]), float(errors[2]), float(errors[3])),
+        StepModel(max(t0_s, 1e-5), decode_s, prefill_s, context_s, noise, pair_s),
+        (of_t0, of_decode, of_prefill, of_context, of_pair),
         float(left.std()),
         n,
         True,

@@ -123,11 +123,12 @@ class _Run:
         self._arrive()
         self._admit()
         decoding, context = self.decoding, self.context
-        tokens, prefill_context, joined, joined_context = self._prefill()
+        tokens, prefill_context, pairs, joined, joined_context = self._prefill()
         active = ((decoding > 0) | (tokens > 0)) & ~self.done
         read = context + prefill_context
         m = self.steps
         step_s = m.t0_s + m.decode_s * decoding + m.prefill_s * tokens + m.context_s * read
+        step_s = step_s + m.pair_s * pairs
         step_s = np.where(active, step_s * self._noise(), 0.0)
         self.clock = self.clock + step_s
         slot = self.index % self.ring_size
@@ -186,24 +187,26 @@ class _Run:
         prompt, now, arrival = self.prompt[e], float(self.clock[e]), self.arrival[e]
         return sorted(requests, key=lambda r: priority(int(prompt[r]), now - float(arrival[r])))
 
-    def _prefill(self) -> tuple[Ints, Ints, Ints, Ints]:
-        """Spend the budget that decoding leaves; tokens, KV read, sequences that decode next."""
+    def _prefill(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+        """Spend the budget that decoding leaves; tokens, KV read, pairs, who decodes next."""
         tokens, context = np.zeros_like(self.seen), np.zeros_like(self.seen)
+        pairs = np.zeros_like(self.seen)
         joined, joined_context = np.zeros_like(self.seen), np.zeros_like(self.seen)
         left = np.where(self.done, 0, self.schedules.max_num_batched_tokens - self.decoding)
         for e in np.flatnonzero(self.prefills_grouped & (left > 0)).tolist():
-            tokens[e], context[e], complete = self._prefill_grouped(e, int(left[e]))
+            tokens[e], context[e], pairs[e], complete = self._prefill_grouped(e, int(left[e]))
             for done in complete:
                 self._first_token(np.array([e]), np.array([done]), joined, joined_context)
         while True:
             rows = np.flatnonzero((left > 0) & (self.head < self.admitted))
             if not len(rows):
-                return tokens, context, joined, joined_context
+                return tokens, context, pairs, joined, joined_context
             request = self.head[rows]  # in the order of arrival
             before, prompt = self.head_done[rows], self.prompt[rows, request]
             upto = np.minimum(before + left[rows], prompt)
             tokens[rows] += upto - before
             context[rows] += upto
+            pairs[rows] += (upto - before) * (upto + before + 1) // 2
             left[rows] -= upto - before
             complete = upto == prompt
             self.head_done[rows] = np.where(complete, 0, upto)
@@ -211,10 +214,10 @@ class _Run:
             if complete.any():
                 self._first_token(rows[complete], request[complete], joined, joined_context)
 
-    def _prefill_grouped(self, e: int, left: int) -> tuple[int, int, list[int]]:
-        """Tokens computed, KV read, and the requests whose prompt is done, for one row."""
+    def _prefill_grouped(self, e: int, left: int) -> tuple[int, int, int, list[int]]:
+        """Tokens computed, KV read, pairs, and the requests whose prompt is done, for one row."""
         done = self.queues[e].prefilling
-        tokens = context = 0
+        tokens = context = pairs = 0
         for request in self._in_order(e, list(done)):
             count = min(left - tokens, int(self.prompt[e, request]) - done[request])
             if count <= 0:
@@ -222,11 +225,12 @@ class _Run:
             done[request] += count
             tokens += count
             context += done[request]
+            pairs += count * (2 * done[request] - count + 1) // 2
         complete = [r for r, n in done.items() if n == self.prompt[e, r]]
         for request in complete:
             del done[request]
         self.prefills_grouped[e] = bool(done)
-        return tokens, context, complete
+        return tokens, context, pairs, complete
 
     def _first_token(self, rows: Ints, request: Ints, joined: Ints, joined_context: Ints) -> None:
         self.first[rows, request] = self.index

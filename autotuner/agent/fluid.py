@@ -119,7 +119,7 @@ def _fixed_point(systems: Systems, schedules: ScheduleTable) -> _Flow:
         base_s = s.t0_s + s.decode_s * decoding + s.context_s * decoding * held
         ratio = prompt / chunk[:, None]
         alone = np.where(ratio > 1, ratio + 0.5, 1.0)  # steps of a prompt that meets no other
-        token_s = s.prefill_s[:, None] * prompt
+        token_s = (s.prefill_s[:, None] + s.pair_s[:, None] * prompt / 2) * prompt
         full_s = ratio * (base_s[:, None] + prompt_kv_s) + token_s
         alone_s = alone * (base_s[:, None] + prompt_kv_s) + token_s
         crowd = np.clip(rate * (weight * full_s).sum(1), 0, 1)[:, None]
@@ -185,6 +185,9 @@ def _gap_ok(systems: Systems, schedules: ScheduleTable, flow: _Flow, decode_s: F
     def too_long(tokens: Floats) -> Floats:
         step_s = crowd_s[:, None] + s.prefill_s[:, None] * tokens
         step_s = step_s + s.context_s[:, None] * mix.prompt_tokens / 2
+        # A prompt's last chunk attends to nearly all of it, and the longest gap is asked for.
+        late = np.maximum(mix.prompt_tokens - tokens / 2, mix.prompt_tokens / 2)
+        step_s = step_s + s.pair_s[:, None] * tokens * late
         return 1 - _below(step_s * lift / target, softness[:, None])
 
     backlog = np.minimum(flow.load, 1.0)[:, None]

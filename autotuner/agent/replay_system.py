@@ -198,7 +198,7 @@ class SimulatedSystem:
     def _mixed_step(self) -> None:
         decoding, context = len(self._ends), self._context
         left = budget = self.schedule.max_num_batched_tokens - decoding
-        complete = []
+        complete, pairs = [], 0
         for request in self._in_order(self._prefilling):
             if left <= 0:
                 break
@@ -206,14 +206,15 @@ class SimulatedSystem:
             request.done_tokens += tokens
             left -= tokens
             context += request.done_tokens
+            pairs += tokens * (2 * request.done_tokens - tokens + 1) // 2
             if request.done_tokens == request.prompt_tokens:
                 complete.append(request)
         if complete:
             ready = {request.number for request in complete}
             self._prefilling = [r for r in self._prefilling if r.number not in ready]
-        step_s = self.model.step_s(decoding, budget - left, context) * self._next_noise()
+        step_s = self.model.step_s(decoding, budget - left, context, pairs) * self._next_noise()
         self._context += decoding
-        self._end_step(step_s, decoding, budget - left, context)
+        self._end_step(step_s, decoding, budget - left, context, pairs)
         for request in complete:
             self._first_token(request)
 
@@ -243,7 +244,7 @@ class SimulatedSystem:
                 longest_s = step_s
         self._clock, self._context = clock - step_s, context
         self._step += taken - 1
-        self._end_step(step_s, decoding, 0, context - decoding, longest_s)
+        self._end_step(step_s, decoding, 0, context - decoding, 0, longest_s)
 
     def _end_step(
         self,
@@ -251,6 +252,7 @@ class SimulatedSystem:
         decoding: int,
         prefill_tokens: int,
         context_tokens: int,
+        prefill_pairs: int,
         longest_s: float = 0.0,
     ) -> None:
         self._clock += step_s
@@ -262,7 +264,7 @@ class SimulatedSystem:
         self._peaks_s.append(longest_s)
         self._peak_steps.append(self._step)
         self._steps.append(
-            StepRecord(self._clock, step_s, decoding, prefill_tokens, context_tokens)
+            StepRecord(self._clock, step_s, decoding, prefill_tokens, context_tokens, prefill_pairs)
         )
         self._logged += 1
         while self._ends and self._ends[0][0] <= self._step:

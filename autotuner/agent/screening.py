@@ -33,7 +33,7 @@ class Scenario:
     """The system that candidates are tried on."""
 
     model: StepModel
-    relative_errors: Floats  # of the four coefficients
+    relative_errors: Floats  # of the five coefficients
     rate_rps: float
     mix: TokenMix
     slo: SLO
@@ -92,7 +92,7 @@ def _attainments(
     models = StepTable.of([scenario.model] * repeats)
     if vary_model:
         spread = np.clip(scenario.relative_errors, _LEAST_MODEL_ERROR, _MOST_MODEL_ERROR)
-        models = models.scaled(np.exp(rng.standard_normal((repeats, 4)) * spread))
+        models = models.scaled(np.exp(rng.standard_normal((repeats, 5)) * spread))
     run = simulate(
         Traffic.stack(rows).take(repeat),
         ScheduleTable.of([s for s in schedules for _ in range(repeats)]),

@@ -15,7 +15,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class StepModel:
-    """step_s = t0_s + decode_s·sequences + prefill_s·tokens + context_s·KV tokens read.
+    """step_s = t0 + decode·sequences + prefill·tokens + context·KV tokens + pair·prefill pairs.
 
     `noise` is the coefficient of variation of a step's time around that (0: none). Linear by
     choice: the terms are the fixed overhead, the matrix products per token and the attention's
@@ -27,14 +27,22 @@ class StepModel:
     prefill_s: float
     context_s: float
     noise: float = 0.0
+    pair_s: float = 0.0
 
-    def step_s(self, decode_seqs: float, prefill_tokens: float, context_tokens: float) -> float:
+    def step_s(
+        self,
+        decode_seqs: float,
+        prefill_tokens: float,
+        context_tokens: float,
+        prefill_pairs: float = 0.0,
+    ) -> float:
         """Seconds of a step with these ingredients, without noise."""
         return (
             self.t0_s
             + self.decode_s * decode_seqs
             + self.prefill_s * prefill_tokens
             + self.context_s * context_tokens
+            + self.pair_s * prefill_pairs
         )
 
 
@@ -53,6 +61,7 @@ class StepTable:
     prefill_s: Floats
     context_s: Floats
     noise: Floats
+    pair_s: Floats
 
     @classmethod
     def of(cls, models: Sequence[StepModel]) -> StepTable:
@@ -67,13 +76,14 @@ class StepTable:
         return StepModel(**{f.name: float(getattr(self, f.name)[row]) for f in fields(StepTable)})
 
     def scaled(self, factors: Floats) -> StepTable:
-        """Each coefficient times its column of `factors` [environment, 4]; the noise stays."""
+        """Each coefficient times its column of `factors` [environment, 5]; the noise stays."""
         return StepTable(
             self.t0_s * factors[:, 0],
             self.decode_s * factors[:, 1],
             self.prefill_s * factors[:, 2],
             self.context_s * factors[:, 3],
             self.noise,
+            self.pair_s * factors[:, 4],
         )
 
 
@@ -113,4 +123,5 @@ def draw_hardware(rng: np.random.Generator, n: int, gpu_share: float = 0.4) -> S
         prefill_s=decode_s * pick("prefill_to_decode"),
         context_s=pick("context_s"),
         noise=pick("noise"),
+        pair_s=np.zeros(n),  # training leaves it out: it changes what is best, not how to search
     )

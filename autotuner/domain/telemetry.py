@@ -70,6 +70,7 @@ class StepRecord:
     decode_seqs: int
     prefill_tokens: int
     context_tokens: int
+    prefill_pairs: int = 0  # of a prompt token and a token that it attends to
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ class _StepBody(_Body):
     decode_seqs: int = Field(ge=0)
     prefill_tokens: int = Field(ge=0)
     context_tokens: int = Field(ge=0)
+    prefill_pairs: int = Field(default=0, ge=0)
 
     def to_domain(self) -> StepRecord:
         return StepRecord(**self.model_dump())

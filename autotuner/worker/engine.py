@@ -96,6 +96,7 @@ class Engine:
             decode_seqs=len(plan.decodes),
             prefill_tokens=plan.prefill_tokens,
             context_tokens=plan.context_tokens,
+            prefill_pairs=plan.prefill_pairs,
             running=len(self._scheduler.running),
             waiting=len(self._scheduler.waiting),
             kv_usage=self._scheduler.slots_used_ratio,

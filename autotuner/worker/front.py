@@ -39,6 +39,7 @@ class StepRecord:
     decode_seqs: int
     prefill_tokens: int
     context_tokens: int
+    prefill_pairs: int
     generation: int
 
 
@@ -208,6 +209,7 @@ class Front:
             decode_seqs=step.decode_seqs,
             prefill_tokens=step.prefill_tokens,
             context_tokens=step.context_tokens,
+            prefill_pairs=step.prefill_pairs,
             generation=step.generation,
         )
         self.steps.append(record)

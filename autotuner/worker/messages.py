@@ -99,6 +99,7 @@ class StepOutput:
     kv_usage: float  # 0..1
     generation: int
     preemptions: int = 0  # in this step
+    prefill_pairs: int = 0  # of a prompt token and a token that it attends to
     tokens: list[TokenOutput] = field(default_factory=list)
 
 

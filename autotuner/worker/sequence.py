@@ -93,3 +93,8 @@ class StepPlan:
     def context_tokens(self) -> int:
         """Cached tokens that attention reads, summed over the sequences."""
         return sum(chunk.end for chunk in self.chunks)
+
+    @property
+    def prefill_pairs(self) -> int:
+        """Pairs of a prompt token and a token that it attends to: what chunks cost in attention."""
+        return sum(c.count * (2 * c.end - c.count + 1) // 2 for c in self.prefills)

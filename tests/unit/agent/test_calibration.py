@@ -9,7 +9,8 @@ from autotuner.agent.calibration import MIN_RECORDS, calibrate
 from autotuner.agent.stepmodel import CPU_PRIOR, StepModel
 from autotuner.domain.telemetry import StepRecord
 
-TRUE = StepModel(8e-3, 0.5e-3, 0.3e-3, 5e-6)
+TRUE = StepModel(8e-3, 0.5e-3, 0.3e-3, 5e-6, pair_s=0.4e-6)
+NAMES = ("t0_s", "decode_s", "prefill_s", "context_s", "pair_s")
 
 
 def records(n: int, noise: float = 0.0, prefill: bool = True, seed: int = 0) -> list[StepRecord]:
@@ -18,22 +19,25 @@ def records(n: int, noise: float = 0.0, prefill: bool = True, seed: int = 0) -> 
     for i in range(n):
         decode = int(rng.integers(0, 20))
         tokens = int(rng.integers(0, 400)) if prefill and rng.random() < 0.4 else 0
-        context = decode * int(rng.integers(50, 600)) + tokens
-        step_s = TRUE.step_s(decode, tokens, context) * math.exp(noise * rng.standard_normal())
-        found.append(StepRecord(float(i), step_s, decode, tokens, context))
+        before = int(rng.integers(0, 1500)) if tokens else 0
+        context = decode * int(rng.integers(50, 600)) + before + tokens
+        pairs = tokens * before + tokens * (tokens + 1) // 2
+        true_s = TRUE.step_s(decode, tokens, context, pairs)
+        step_s = true_s * math.exp(noise * rng.standard_normal())
+        found.append(StepRecord(float(i), step_s, decode, tokens, context, pairs))
     return found
 
 
 def test_exact_records_give_the_exact_model() -> None:
     fitted = calibrate(records(100))
     assert fitted.fitted
-    for name in ("t0_s", "decode_s", "prefill_s", "context_s"):
+    for name in NAMES:
         assert getattr(fitted.model, name) == pytest.approx(getattr(TRUE, name), rel=1e-6)
 
 
 def test_noisy_records_give_it_within_their_standard_errors() -> None:
     fitted = calibrate(records(800, noise=0.1))
-    for i, name in enumerate(("t0_s", "decode_s", "prefill_s", "context_s")):
+    for i, name in enumerate(NAMES):
         off = abs(getattr(fitted.model, name) - getattr(TRUE, name))
         assert off < 4 * fitted.standard_errors[i] + 0.02 * getattr(TRUE, name)
     assert fitted.model.noise == pytest.approx(0.1, rel=0.3)
@@ -51,8 +55,8 @@ def test_disturbed_steps_are_left_out() -> None:
     assert "disturbed" in fitted.note
 
 
-def _counts(r: StepRecord) -> tuple[int, int, int]:
-    return r.decode_seqs, r.prefill_tokens, r.context_tokens
+def _counts(r: StepRecord) -> tuple[int, int, int, int]:
+    return r.decode_seqs, r.prefill_tokens, r.context_tokens, r.prefill_pairs
 
 
 def test_what_never_varied_keeps_the_prior() -> None:

@@ -17,7 +17,7 @@ from autotuner.agent.stepmodel import Floats, Ints, StepModel, StepTable
 from autotuner.agent.traffic import ClassMix, TokenClass, Traffic, poisson_row
 from autotuner.domain.slo import SLO
 
-MODEL = StepModel(6e-3, 0.45e-3, 0.4e-3, 4e-6)
+MODEL = StepModel(6e-3, 0.45e-3, 0.4e-3, 4e-6, pair_s=0.4e-6)
 MIX = ClassMix((TokenClass(0.8, (5, 120), (1, 20)), TokenClass(0.2, (300, 900), (1, 30))))
 SCHEDULES = [
     Schedule(seqs, timeout, budget, grouped)
@@ -65,14 +65,16 @@ def plain_step(running: list[Plain], schedule: Schedule, model: StepModel, now: 
     decoding = [r for r in running if r.tokens]
     left = budget = schedule.max_num_batched_tokens - len(decoding)
     context = sum(r.prompt + len(r.tokens) for r in decoding)
+    pairs = 0
     for r in in_order([r for r in running if not r.tokens], schedule, now):
         count = min(left, r.prompt - r.computed)
         if count <= 0:
             break
+        pairs += sum(r.computed + i for i in range(1, count + 1))
         r.computed += count
         left -= count
         context += r.computed
-    end = now + model.step_s(len(decoding), budget - left, context)
+    end = now + model.step_s(len(decoding), budget - left, context, pairs)
     for r in running:
         if r in decoding or r.computed == r.prompt:
             r.tokens = (*r.tokens, end)
