@@ -23,7 +23,7 @@ POLICY = {
     "knobs": {"max_num_seqs": {"levels": [2, 32]}},
     "experiment": {
         "slot_s": 1.5, "washout_min_s": 0.3, "washout_max_s": 3, "cooldown_s": 0.4,
-        "max_pairs": 7, "min_requests_per_slot": 3,
+        "max_pairs": 20, "min_requests_per_slot": 3,
     },
     "proposer": {
         "kind": "hill-climb", "observe_s": 5, "min_requests": 10, "goal_attainment": 0.98,
@@ -55,7 +55,7 @@ class Rig:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start_load(self, seconds: float = 120) -> None:
+    def start_load(self, seconds: float = 400) -> None:
         words = ["load", "--url", self.url, "--rate", "12", "--duration-s", str(seconds)]
         self._start("load", [sys.executable, "-m", "autotuner", *words, "--mix", "short"])
 
@@ -104,7 +104,7 @@ class Rig:
         return child
 
 
-def until(holds: Callable[[], bool], within_s: float = 60.0) -> None:
+def until(holds: Callable[[], bool], within_s: float = 120.0) -> None:
     """Waits for a condition; a connection refused meanwhile is no answer yet."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:

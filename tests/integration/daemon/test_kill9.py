@@ -79,7 +79,7 @@ def test_the_loop_over_real_processes_ends_with_the_better_settings(rig: Rig) ->
     rig.start_daemon()
     until(lambda: (rig.folder / "history.sqlite3").exists())
     history = rig.history()
-    until(lambda: bool(history.accepted_changes("t")), within_s=100)
+    until(lambda: bool(history.accepted_changes("t")), within_s=240)
     until(lambda: rig.live()["max_num_seqs"] == 32)
     [accepted] = history.accepted_changes("t")
     assert accepted.confidence >= 0.95
@@ -96,10 +96,10 @@ def test_worker_killed_hold_alert_recovery(rig: Rig, receiver: Receiver) -> None
     until(lambda: bool(history.open_experiments("t")))
     worker.send_signal(signal.SIGKILL)
     worker.wait()
-    until(lambda: "TargetDown" in receiver.firing(), within_s=60)
+    until(lambda: "TargetDown" in receiver.firing())
     assert history.decisions("t", limit=1)[0].action in ("HOLD", "ROLLBACK")
     rig.start_worker()
-    until(lambda: "TargetRestarted" in receiver.firing(), within_s=60)
+    until(lambda: "TargetRestarted" in receiver.firing())
     until(
         lambda: (beat := history.status("t").heartbeat) is not None and "can't" not in beat.sentence
     )
