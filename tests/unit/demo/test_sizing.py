@@ -12,10 +12,10 @@ FAST = StepModel(t0_s=0.002, decode_s=0.0002, prefill_s=0.0001, context_s=5e-7, 
 
 
 def test_the_targets_follow_the_machine() -> None:
-    slo = targets(0.14)
+    slo = targets(0.14, 1.15)
     assert slo.gap_max_s == pytest.approx(0.165)
     assert slo.ttft_s == 7.0
-    assert targets(0.014).gap_max_s == pytest.approx(0.02)
+    assert targets(0.014, 1.15).gap_max_s == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize("model", [SLOW, FAST])
