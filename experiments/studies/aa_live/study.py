@@ -65,7 +65,7 @@ class Chain:
 
 def run(quick: bool, out: Path) -> dict[str, Any]:
     """Runs the test; writes results.json and figure.png into `out`."""
-    pairs, slot_s = (2, 4.0) if quick else (30, 8.0)
+    pairs, slot_s = (2, 4.0) if quick else (30, 6.0)
     plan = Plan(
         slot_s=slot_s, washout_min_s=0.5, washout_max_s=6.0, cooldown_s=1.0,
         max_pairs=max(pairs, 7), min_requests_per_slot=5,
@@ -74,7 +74,7 @@ def run(quick: bool, out: Path) -> dict[str, Any]:
         url = stage.start_worker(["--max-num-seqs", "16"], limit_s=180)
         words = ["--rate", str(RATE_RPS), "--mix", "short", "--seed", str(SEED)]
         stage.start("load", ["load", "--url", url, "--duration-s", "1200", *words])
-        chain = _begin(WorkerTarget(url), plan, warmup_s=8.0 if quick else 30.0)
+        chain = _begin(WorkerTarget(url), plan, warmup_s=8.0 if quick else 20.0)
         _until(chain, lambda: len(chain.experiment.pairs) >= pairs, stage)
     for log in ("worker.log", "load.log"):
         (out / log).unlink(missing_ok=True)
