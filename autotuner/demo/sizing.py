@@ -1,7 +1,7 @@
 """How much load, and which SLO, make a fair demo on this machine. Pure: figures in, figures out.
 
-A laptop and a server differ by ten times in speed. So the SLO on gaps follows from the measured
-step time, and the rate is the highest that good settings would serve.
+A laptop and a server differ by ten times in speed. So the SLO follows from the measured step time,
+and the rate is the one at which the simulator sees good and poor settings differ most.
 """
 
 from __future__ import annotations
