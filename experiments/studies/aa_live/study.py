@@ -65,10 +65,10 @@ class Chain:
 
 def run(quick: bool, out: Path) -> dict[str, Any]:
     """Runs the test; writes results.json and figure.png into `out`."""
-    pairs, slot_s = (2, 4.0) if quick else (30, 6.0)
+    pairs, slot_s = (2, 4.0) if quick else (30, 5.0)
     plan = Plan(
         slot_s=slot_s, washout_min_s=0.5, washout_max_s=6.0, cooldown_s=1.0,
-        max_pairs=max(pairs, 7), min_requests_per_slot=5,
+        max_pairs=2 * max(pairs, 7), min_requests_per_slot=5,
     )  # fmt: skip
     with Stage(out) as stage:
         url = stage.start_worker(["--max-num-seqs", "16"], limit_s=180)
