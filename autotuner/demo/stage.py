@@ -41,8 +41,12 @@ class Stage:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # A second Ctrl-C must not cut the ending short and leave a worker behind.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         for _name, child in reversed(self._children):
             end(child)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def start(
         self, name: str, arguments: Sequence[str], *, niceness: int = 0
