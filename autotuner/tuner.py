@@ -7,8 +7,7 @@ be trusted, then drift, then the running experiment, then a new proposal.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from autotuner.abtest import switchback
@@ -121,7 +120,6 @@ class Decision:
     concluded: Experiment | None = None
     proposal: Proposal | None = None
     alert: str | None = None
-    details: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

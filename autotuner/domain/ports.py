@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from autotuner.domain.experiment import Experiment
 from autotuner.domain.knobs import KnobSpace, Settings, Value
 from autotuner.domain.slo import SLO
 from autotuner.domain.telemetry import ExposureBatch, Snapshot, StepRecord, Window
@@ -100,9 +99,3 @@ class Proposer(Protocol):
     """Thinks of candidates. None when it has nothing better to offer, with no side effects."""
 
     def propose(self, context: ProposalContext) -> Proposal | None: ...
-
-
-class ExperimentLog(Protocol):
-    """The history as the daemon writes it: each call is durable when it returns."""
-
-    def record_experiment(self, experiment: Experiment) -> None: ...
