@@ -21,9 +21,11 @@ from autotuner.config import (
     TargetConfig,
     WebhookConfig,
     load_policy,
+    read_secret,
 )
 from autotuner.daemon import Daemon
-from autotuner.domain.errors import ConfigError, TargetUnavailableError
+from autotuner.domain.errors import TargetUnavailableError
+from autotuner.domain.mode import Mode
 from autotuner.domain.ports import MetricsSource, Proposer, Target
 from autotuner.forecast.service import Forecaster, ForecastSettings
 from autotuner.history.store import History, open_history
@@ -35,7 +37,7 @@ from autotuner.resources import resource_folder
 from autotuner.service import Job, Service
 from autotuner.targets.capabilities import check_space
 from autotuner.targets.worker import WorkerTarget
-from autotuner.tuner import Mode, Rules, Tuner
+from autotuner.tuner import Rules, Tuner
 from autotuner.watch import Watch, WatchOptions
 
 DELIVER_EVERY_S = 2.0
@@ -74,7 +76,8 @@ def build_daemon(
     receivers: tuple[str, ...],
 ) -> Daemon:
     """One target's daemon against the live target."""
-    token = _secret(target.admin_token_file, f"targets.{target.name}.admin_token_file")
+    field = f"targets.{target.name}.admin_token_file"
+    token = read_secret(target.admin_token_file, field, for_header=True)
     live = WorkerTarget(target.url, token, target.timeout_s)
     check_reachable_space(live, policy)
     ends = Ends(
@@ -85,7 +88,7 @@ def build_daemon(
     forecaster = Forecaster(_forecast_settings(policy.forecast))
     return assemble(
         target.name, target.url, policy, history, instruments, ends, forecaster,
-        receivers=receivers, mode=Mode(target.mode),
+        receivers=receivers, mode=target.mode,
     )  # fmt: skip
 
 
@@ -199,18 +202,5 @@ def _rule(rule: AlertRuleConfig) -> AlertRule:
 
 
 def _sender(hook: WebhookConfig) -> WebhookSender:
-    secret = _secret(hook.secret_file, f"webhooks.{hook.name}.secret_file")
+    secret = read_secret(hook.secret_file, f"webhooks.{hook.name}.secret_file")
     return WebhookSender(hook.url, secret, connect_s=hook.timeout_s, read_s=hook.timeout_s)
-
-
-def _secret(path: Path | None, field: str) -> str | None:
-    """The file's text without the newline at its end; raises ConfigError naming the field."""
-    if path is None:
-        return None
-    try:
-        secret = path.read_text(encoding="utf-8").strip()
-    except OSError as problem:
-        raise ConfigError(f"{field}={str(path)!r}: can't be read ({problem.strerror})") from problem
-    if not secret:
-        raise ConfigError(f"{field}={str(path)!r}: is empty; put the secret into it")
-    return secret

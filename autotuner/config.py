@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from autotuner.domain.errors import ConfigError
 from autotuner.domain.experiment import HardLimits, Plan
 from autotuner.domain.knobs import Knob, KnobSpace, Value
+from autotuner.domain.mode import Mode
 from autotuner.domain.slo import SLO
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -189,8 +190,8 @@ class TargetConfig(_Model):
     policy: str = Field("default", description="a file, or a name under policies/")
     admin_token_file: Path | None = None
     timeout_s: Seconds = 5.0
-    mode: Literal["active", "advisory", "paused"] = Field(
-        "active",
+    mode: Mode = Field(
+        Mode.ACTIVE,
         description="advisory decides and records but applies nothing; paused observes only",
     )
 
@@ -261,6 +262,29 @@ def parse_config(data: Any, where: str = "config") -> Config:
 
 def parse_policy(data: Any, where: str = "policy") -> Policy:
     return _parse(Policy, data, where)
+
+
+def read_secret(path: Path | None, field: str, *, for_header: bool = False) -> str | None:
+    """The secret that the file holds, without the white space around it; None without a file.
+
+    `for_header`: it travels in an HTTP header, which carries one word of printable ASCII.
+    Raises ConfigError naming `field`, the path and the fix, and nothing of the secret.
+    """
+    if path is None:
+        return None
+    named = f"{field}={str(path)!r}"
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except OSError as problem:
+        fix = "give a file that holds the secret"
+        raise ConfigError(f"{named}: can't be read ({problem.strerror}); {fix}") from problem
+    except UnicodeDecodeError as problem:
+        raise ConfigError(f"{named}: not UTF-8; put the secret into it as text") from problem
+    if not secret or not secret.isprintable():
+        raise ConfigError(f"{named}: must hold one line with the secret")
+    if for_header and not (secret.isascii() and " " not in secret):
+        raise ConfigError(f"{named}: must hold one word of ASCII characters, since it is a token")
+    return secret
 
 
 def json_schema() -> dict[str, Any]:

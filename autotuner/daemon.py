@@ -13,11 +13,12 @@ from autotuner.domain.errors import (
     TargetError,
     TargetUnavailableError,
 )
+from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LiveSettings, Target
 from autotuner.instruments import Instruments
 from autotuner.journal import Journal
 from autotuner.observer import Observer
-from autotuner.tuner import Action, Decision, Mode, Observation, Tuner, TunerState
+from autotuner.tuner import Action, Decision, Observation, Tuner, TunerState
 from autotuner.watch import Watch
 
 log = structlog.get_logger()

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from autotuner.domain.experiment import Experiment
 from autotuner.domain.knobs import KnobSpace
+from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LiveSettings
 from autotuner.history.records import Ask, DecisionOutcome
 from autotuner.history.store import History
-from autotuner.tuner import Action, Decision, Mode, Observation, TunerState
+from autotuner.tuner import Action, Decision, Observation, TunerState
 
 _ASKED_MODES = {
     Ask.PAUSE: Mode.PAUSED,
@@ -50,9 +51,14 @@ class Journal:
     def wake(self, live: LiveSettings, mode: Mode, now: float) -> TunerState:
         """The state at start: orphans closed, the incumbent known, what a crash left undone marked.
 
-        The incumbent is put back (`unsettled`) when a test or an apply was cut short, or the
-        target restarted meanwhile; settings that a person changed meanwhile are adopted.
+        The incumbent is put back (`unsettled`) when a test or an apply was cut short, the target
+        restarted, or nobody but a daemon can have applied what runs: its generation was seen
+        before. Settings that a person changed meanwhile are adopted.
         """
+        with self._history.together():
+            return self._wake(live, mode, now)
+
+    def _wake(self, live: LiveSettings, mode: Mode, now: float) -> TunerState:
         name = self._options.target
         known = self._history.target_info(name)
         self._remember_boot(live, now)
@@ -60,7 +66,9 @@ class Journal:
         stored = self._history.incumbent(name)
         cut_short = self._close_what_was_open(now)
         restarted = known.get("boot_id") not in (None, live.boot_id)
-        keep = stored is not None and (cut_short or restarted) and mode is Mode.ACTIVE
+        # A start that ended before it had put the incumbent back left no other trace than this.
+        ours = live.generation <= known.get("generation", 0)
+        keep = stored is not None and (cut_short or restarted or ours) and mode is Mode.ACTIVE
         incumbent = stored.settings if stored is not None and keep else running
         why = "found running at the first start" if stored is None else "found running at a start"
         self._history.set_incumbent(name, incumbent, at=now, why=why)
@@ -98,31 +106,12 @@ class Journal:
     def record(self, before: TunerState, decision: Decision, seen: Observation, now: float) -> int:
         """Writes the decision and all that follows from it BEFORE it is acted on; returns its id.
 
-        A HOLD or CONTINUE that says the same as the one before, figures aside, is not repeated
-        (id 0): nothing is applied by it.
+        It is one transaction: a verdict is never kept without the incumbent that it makes. A HOLD
+        or CONTINUE that says the same as the one before, figures aside, is not repeated (id 0):
+        nothing is applied by it.
         """
-        if seen.live is not None:
-            self._remember_boot(seen.live, now)
-        experiment = decision.concluded or decision.state.experiment
-        if experiment is not None and experiment != before.experiment:
-            self.experiment(experiment, now, _predicted(decision))
-        if decision.state.incumbent != before.incumbent:
-            self._record_incumbent(decision, now)
-        self._record_quarantine(before, decision, now)
-        said = f"{decision.action} {re.sub(r'[0-9.]+', '#', decision.reason)}"
-        if decision.apply is None and said == self._last_said:
-            return 0
-        self._last_said = said
-        return self._history.record_decision(
-            self._options.target,
-            decision.action.value,
-            decision.reason,
-            at=now,
-            generation=seen.live.generation if seen.live else None,
-            settings=decision.apply,
-            experiment_id=experiment.id if experiment else None,
-            advisory=decision.state.mode is Mode.ADVISORY and decision.apply is None,
-        )
+        with self._history.together():
+            return self._record(before, decision, seen, now)
 
     def experiment(
         self, experiment: Experiment, now: float, predicted_effect: float | None = None
@@ -151,6 +140,30 @@ class Journal:
         )
 
     # ---- parts
+    def _record(self, before: TunerState, decision: Decision, seen: Observation, now: float) -> int:
+        if seen.live is not None:
+            self._remember_boot(seen.live, now)
+        experiment = decision.concluded or decision.state.experiment
+        if experiment is not None and experiment != before.experiment:
+            self.experiment(experiment, now, _predicted(decision))
+        if decision.state.incumbent != before.incumbent:
+            self._record_incumbent(decision, now)
+        self._record_quarantine(before, decision, now)
+        said = f"{decision.action} {re.sub(r'[0-9.]+', '#', decision.reason)}"
+        if decision.apply is None and said == self._last_said:
+            return 0
+        self._last_said = said
+        return self._history.record_decision(
+            self._options.target,
+            decision.action.value,
+            decision.reason,
+            at=now,
+            generation=seen.live.generation if seen.live else None,
+            settings=decision.apply,
+            experiment_id=experiment.id if experiment else None,
+            advisory=decision.state.mode is Mode.ADVISORY and decision.apply is None,
+        )
+
     def _remember_boot(self, live: LiveSettings, now: float) -> None:
         seen = (live.boot_id, live.generation)
         if seen == self._seen_boot:

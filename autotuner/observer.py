@@ -16,7 +16,6 @@ from autotuner.domain.slo import SLO
 from autotuner.domain.telemetry import (
     Exposure,
     ExposureBatch,
-    Outcome,
     Snapshot,
     StepRecord,
     Window,
@@ -126,13 +125,13 @@ def summarise(
 ) -> Traffic:
     """The recent requests as the brain sees them: attainment of those under `live` alone.
 
-    The offered rate counts every arrival that has ended, whatever settings it met.
+    A request that its client gave up counts as missed once a deadline had passed, else not at
+    all. The offered rate counts every arrival that has ended, whatever settings it met.
     """
     mine = [
         e
         for e in recent
-        if e.generation_start == e.generation_end == live.generation
-        and e.outcome is not Outcome.ABORT
+        if e.generation_start == e.generation_end == live.generation and slo.counts(e)
     ]
     good = sum(slo.met_by(e) for e in mine)
     span = min(observe_s, live.now - min((e.arrival for e in recent), default=live.now))

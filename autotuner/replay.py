@@ -12,62 +12,53 @@ from dataclasses import dataclass
 
 from autotuner.agent.replay_system import SimulatedSystem
 from autotuner.daemon import Daemon
-from autotuner.domain.errors import StaleGenerationError
-from autotuner.domain.knobs import Settings, Value
+from autotuner.domain.knobs import KnobSpace, Settings
 from autotuner.domain.ports import LiveSettings
 from autotuner.domain.slo import SLO
-from autotuner.domain.telemetry import Exposure, ExposureBatch, Snapshot, StepRecord
+from autotuner.domain.telemetry import ExposureBatch, Snapshot, StepRecord
+from autotuner.targets.capabilities import Capability, Choices
+from autotuner.targets.memory import MemoryTarget
+
+LOG_SIZE = 65_536  # chosen: requests between two cycles of a replay; a minute at 1000 a second
 
 
 class SimulatedTarget:
-    """A Target and MetricsSource over a SimulatedSystem. Its clock moves only by `advance`."""
+    """A Target and MetricsSource over a SimulatedSystem. Its clock moves only by `advance`.
 
-    BOOT = "simulated"
+    It takes each knob of `space` at one of its levels. What ends in one `advance` must fit its
+    log, or the reader sees an overrun, as on a worker.
+    """
 
-    def __init__(self, system: SimulatedSystem, settings: Settings) -> None:
-        self._system, self._settings = system, settings
-        self._generation, self._applied_at = system.generation, system.now_s
-        self._new: list[Exposure] = []
-        self._finished = 0
+    def __init__(self, system: SimulatedSystem, space: KnobSpace, settings: Settings) -> None:
+        knobs = {knob.name: Capability(Choices(knob.levels)) for knob in space}
+        self._system = system
+        self._front = MemoryTarget(settings, knobs, lambda: system.now_s, LOG_SIZE)
         self.seen: list[tuple[float, bool]] = []  # (arrival, met) of every finished request
 
     def advance(self, until: float, slo: SLO) -> None:
         """Serves until `until` (s on the virtual clock)."""
-        ended = self._system.advance(until)
-        self._new.extend(ended)
-        self._finished += len(ended)
-        self.seen.extend((e.arrival, slo.met_by(e)) for e in ended)
+        for ended in self._system.advance(until):
+            self._front.finish(ended)
+            self.seen.append((ended.arrival, slo.met_by(ended)))
+        self._front.set_in_flight(self._system.in_flight)
 
     def read_settings(self) -> LiveSettings:
-        return LiveSettings(
-            self._settings, self._generation, self.BOOT, self._applied_at, self._system.now_s
-        )
+        return self._front.read_settings()
 
-    def apply(self, settings: Settings, live: LiveSettings, reason: str) -> LiveSettings:  # noqa: ARG002
-        if live.generation != self._generation:
-            raise StaleGenerationError(f"generation {live.generation} is not {self._generation}")
-        values: dict[str, Value] = {**self._settings, **settings}
-        self._generation = self._system.apply(values)
-        self._settings, self._applied_at = Settings(values), self._system.now_s
-        return self.read_settings()
+    def apply(self, settings: Settings, live: LiveSettings, reason: str) -> LiveSettings:
+        applied = self._front.apply(settings, live, reason)
+        self._system.apply(applied.settings)
+        return applied
 
     def exposures(self, after: int) -> ExposureBatch:
-        new, self._new = tuple(self._new), []
-        return ExposureBatch(
-            boot_id=self.BOOT,
-            now=self._system.now_s,
-            next=after + len(new),
-            overrun=False,
-            in_flight=self._system.in_flight,
-            exposures=new,
-        )
+        return self._front.exposures(after)
 
     def steps(self, after: int) -> tuple[Sequence[StepRecord], int]:
         return self._system.steps(after)
 
     def snapshot(self) -> Snapshot:
         gauges = {"running": float(self._system.running), "waiting": float(self._system.waiting)}
-        return Snapshot(self._system.now_s, {"requests": float(self._finished)}, gauges)
+        return Snapshot(self._system.now_s, {"requests": float(len(self.seen))}, gauges)
 
 
 @dataclass(frozen=True)

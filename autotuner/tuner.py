@@ -15,6 +15,7 @@ from autotuner.abtest.design import arm_of, plan_check
 from autotuner.abtest.view import View
 from autotuner.domain.experiment import Conclusion, Experiment, Plan, Verdict
 from autotuner.domain.knobs import KnobSpace, Settings
+from autotuner.domain.mode import Mode
 from autotuner.domain.ports import (
     LiveSettings,
     PastTrial,
@@ -25,14 +26,6 @@ from autotuner.domain.ports import (
 )
 from autotuner.domain.slo import SLO
 from autotuner.domain.telemetry import ExposureBatch, StepRecord, Window
-
-
-class Mode(StrEnum):
-    """active acts; advisory decides and records but applies nothing; paused observes only."""
-
-    ACTIVE = "active"
-    ADVISORY = "advisory"
-    PAUSED = "paused"
 
 
 class Action(StrEnum):

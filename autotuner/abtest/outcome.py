@@ -9,7 +9,7 @@ import numpy as np
 
 from autotuner.domain.experiment import Plan, Slot, SlotOutcome
 from autotuner.domain.slo import SLO
-from autotuner.domain.telemetry import Exposure, Outcome
+from autotuner.domain.telemetry import Exposure
 
 
 def slot_outcome(
@@ -19,8 +19,11 @@ def slot_outcome(
 
     Its requests are those it admitted in [counted_from, ended_at − cooldown_s]. One that ended
     under the same generation counts; one that ended under a later one counts, as missed, only if
-    a deadline had passed before `ended_at`. An aborted request counts nowhere, nor does one whose
-    times are no numbers: a broken measurement is no miss.
+    a deadline had passed before `ended_at`. A request that its client gave up counts, as missed,
+    only if a deadline had passed when it left (`SLO.counts`): an arm so slow that clients leave
+    must not lose its worst requests, and a client that left in time accuses nobody. It is no
+    failure: the limit on errors does not see it. A request whose times are no numbers counts
+    nowhere: a broken measurement is no miss.
     """
     start = slot.started_at if slot.counted_from is None else slot.counted_from
     end = ended_at - plan.cooldown_s
@@ -29,12 +32,12 @@ def slot_outcome(
         for request in exposures
         if request.generation_start == slot.generation
         and start <= request.arrival <= end
-        and request.outcome is not Outcome.ABORT
         and _measured(request)
+        and slo.counts(request)
     ]
     inside = [r for r in admitted if r.generation_end == slot.generation]
     across = [r for r in admitted if r.generation_end != slot.generation]
-    missed = [r for r in across if missed_before(r, ended_at, slo)]
+    missed = [r for r in across if slo.overdue(r, by=ended_at)]
     served = [r for r in inside if r.served]
     return SlotOutcome(
         requests=len(inside) + len(missed),
@@ -47,13 +50,6 @@ def slot_outcome(
         e2el_mean_s=float(np.mean([r.e2el_s for r in served])) if served else math.nan,
         prompt_tokens=sum(r.prompt_tokens for r in (*inside, *missed)),
         output_tokens=sum(r.output_tokens for r in (*inside, *missed)),
-    )
-
-
-def missed_before(request: Exposure, switch_at: float, slo: SLO) -> bool:
-    """Whether a request had certainly missed a deadline before `switch_at`."""
-    return _late(request.arrival, request.ttft_s, slo.ttft_s, switch_at) or _late(
-        request.arrival, request.e2el_s, slo.e2el_s, switch_at
     )
 
 
@@ -74,12 +70,6 @@ def difference(control: SlotOutcome, treatment: SlotOutcome, outcome: str) -> fl
 def _measured(request: Exposure) -> bool:
     times = (request.ttft_s, request.tpot_s, request.gap_max_s, request.e2el_s)
     return all(time is None or math.isfinite(time) for time in times)
-
-
-def _late(arrival: float, took_s: float | None, target_s: float | None, switch_at: float) -> bool:
-    if target_s is None or arrival + target_s >= switch_at:
-        return False
-    return took_s is None or took_s > target_s
 
 
 def _p95(values: Sequence[float | None]) -> float:

@@ -70,7 +70,7 @@ def run_replay(options: ReplayOptions, console: Console) -> ReplayReport:
     span = Span(START, options.length_s, options.cycle_s, policy.forecast.refit_s)
     with tempfile.TemporaryDirectory() as scratch, Progress(console=console) as progress:
         history = open_history(f"sqlite:///{options.history or Path(scratch) / 'history.sqlite3'}")
-        target = _target(options, start)
+        target = _target(options, policy, start)
         forecaster = Forecaster(
             ForecastSettings(step_s=policy.forecast.bucket_s, use_prophet=options.prophet)
         )
@@ -81,7 +81,7 @@ def run_replay(options: ReplayOptions, console: Console) -> ReplayReport:
         found = history.experiments(target=TARGET, limit=10_000)
         live = target.read_settings().settings
         history.close()
-    idle = _target(options, start)
+    idle = _target(options, policy, start)
     idle.advance(START + span.length_s, slo)
     return ReplayReport(
         slo=slo,
@@ -107,10 +107,10 @@ def starting_settings(policy: Policy, changes: Mapping[str, Value]) -> Settings:
     return start
 
 
-def _target(options: ReplayOptions, start: Settings) -> SimulatedTarget:
+def _target(options: ReplayOptions, policy: Policy, start: Settings) -> SimulatedTarget:
     def rate(at: float) -> float:
         phase = 2 * math.pi * (at - START) / DAY_S
         return options.rate_rps * (1 - options.swing * math.cos(phase))
 
     system = SimulatedSystem(CPU_PRIOR, rate, MIX, start, seed=options.seed, start_s=START)
-    return SimulatedTarget(system, start)
+    return SimulatedTarget(system, policy.space(), start)

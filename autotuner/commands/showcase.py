@@ -18,13 +18,7 @@ def demo(
     """Take poor settings to proven better ones, with a real model, load and daemon."""
     from rich.console import Console
 
-    from autotuner.demo.play import DemoOptions, default_folder, play
+    from autotuner.demo.play import DemoOptions, default_folder, perform
 
-    console = Console()
-    try:
-        ending = play(DemoOptions(folder or default_folder(), minutes, seed), console)
-    except KeyboardInterrupt:
-        console.print("stopped; nothing is left running")
-        raise typer.Exit(130) from None
-    if not ending.accepted or ending.ratio < 2:
-        raise typer.Exit(1)
+    options = DemoOptions(folder or default_folder(), minutes, seed)
+    raise typer.Exit(perform(options, Console()))

@@ -10,7 +10,7 @@ import numpy as np
 
 from autotuner.domain.experiment import Arm, Experiment
 from autotuner.domain.slo import SLO
-from autotuner.domain.telemetry import Exposure, Outcome
+from autotuner.domain.telemetry import Exposure
 
 mpl.use("Agg")
 
@@ -35,7 +35,7 @@ def draw(
     Times are the worker's clock.
     """
     start, end = span
-    counted = [e for e in exposures if e.outcome is not Outcome.ABORT and start <= e.arrival < end]
+    counted = [e for e in exposures if slo.counts(e) and start <= e.arrival < end]
     figure, axes = plt.subplots(
         4, 1, figsize=(11, 11), sharex=True, constrained_layout=True, height_ratios=(3, 2, 2, 2)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,12 +49,16 @@ BINS = 40
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """`minutes` bounds the demo from its first to its last line; results go to `folder`."""
+    """`minutes` bounds the demo from its first to its last line; results go to `folder`.
+
+    `probe_s`: how long each of two settings is measured before the load is chosen.
+    """
 
     folder: Path
     minutes: float = 15.0
     seed: int = 7
     goal_ratio: float = 2.0
+    probe_s: float = PROBE_S
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,22 @@ class Ending:
         return self.after.goodput_rps / base if base > 0 else float("inf")
 
 
-def play(options: DemoOptions, console: Console) -> Ending:
+def perform(
+    options: DemoOptions, console: Console, raise_stage: Callable[[Path], Stage] = Stage
+) -> int:
+    """Plays the demo; returns its exit status: 0 goal reached, 1 not reached, 130 interrupted."""
+    try:
+        ending = play(options, console, raise_stage)
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is left running")
+        return 130
+    return 0 if ending.accepted and ending.ratio >= options.goal_ratio else 1
+
+
+def play(options: DemoOptions, console: Console, raise_stage: Callable[[Path], Stage]) -> Ending:
     """Runs the whole demo and prints its end; every process that it started is gone afterwards."""
     options.folder.mkdir(parents=True, exist_ok=True)
-    with _terminated_as_interrupt(), Stage(options.folder) as stage:
+    with _terminated_as_interrupt(), raise_stage(options.folder) as stage:
         return _Play(options, console, stage).run()
 
 
@@ -116,19 +132,21 @@ class _Play:
 
     def _size(self, url: str, target: WorkerTarget) -> Sizing:
         """Traffic with whole prompts in a step, then in moderate chunks: what steps cost here."""
-        self.console.print(f"measuring this machine for {2 * PROBE_S:.0f} s")
+        probe_s = self.options.probe_s
+        self.console.print(f"measuring this machine for {2 * probe_s:.0f} s")
         mix = self.options.folder / "probe-mix.yaml"
         mix.write_text(yaml.safe_dump(PROBE_MIX))
-        words = [*load_words(url, PROBE_RPS, 2 * PROBE_S, str(mix)), "--arrivals", "constant"]
+        words = [*load_words(url, PROBE_RPS, 2 * probe_s, str(mix)), "--arrivals", "constant"]
         probe = self.stage.start("probe", [*words, "--seed", str(PROBE_SEED)])
         apply(target, {"max_num_batched_tokens": POOR_TOKENS}, "probe: whole prompts")
-        time.sleep(PROBE_S)
+        time.sleep(probe_s)
         switched = apply(target, {"max_num_batched_tokens": CHUNK}, "probe: moderate chunks")
-        probe.wait(PROBE_S + 120)
+        probe.wait(probe_s + 120)
         steps = all_steps(target)
         chunked = [s.step_s for s in steps if s.at > switched + 1 and s.prefill_tokens >= CHUNK / 2]
         if not chunked:
             raise StageError("the probe saw no prompt: see probe.log")
+        self.console.print("choosing a load and an SLO that suit it")
         slow_s = float(np.quantile(chunked, SLOW_END))
         return size(calibrate(steps).model, slow_s, self.options.seed)
 

@@ -9,7 +9,7 @@ import numpy as np
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.ports import Target
 from autotuner.domain.slo import SLO
-from autotuner.domain.telemetry import Exposure, Outcome
+from autotuner.domain.telemetry import Exposure
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Recorder:
 
 def figures(requests: list[Exposure], slo: SLO, seconds: float) -> Figures:
     """Goodput, attainment and exact quantiles of these requests."""
-    counted = [e for e in requests if e.outcome is not Outcome.ABORT]
+    counted = [e for e in requests if slo.counts(e)]
     good = sum(slo.met_by(e) for e in counted)
     return Figures(
         seconds=seconds,

@@ -1,4 +1,4 @@
-"""The demo's processes: each is started in its own session and surely ended."""
+"""The demo's processes: each is started in its own session and surely ended, even by a kill."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from types import TracebackType
 
 import requests
 
+from autotuner.demo.tether import tethered
 from autotuner.domain.errors import AutotunerError
 
 END_S = 15.0  # chosen: a worker drains within this
@@ -51,21 +52,26 @@ class Stage:
     def start(
         self, name: str, arguments: Sequence[str], *, niceness: int = 0
     ) -> subprocess.Popen[bytes]:
-        """Starts `autotuner ARGUMENTS`; what it prints goes to NAME.log in the folder.
+        """Starts `autotuner ARGUMENTS` as NAME."""
+        return self.launch(name, [sys.executable, "-m", "autotuner", *arguments], niceness)
 
-        A session of its own keeps the terminal's Ctrl-C away: the demo ends it in order.
+    def launch(
+        self, name: str, command: Sequence[str], niceness: int = 0
+    ) -> subprocess.Popen[bytes]:
+        """Starts a command as NAME; what it prints goes to NAME.log in the folder.
+
+        A session of its own keeps the terminal's Ctrl-C away: the demo ends it in order. Where
+        the demo can't, because it was killed, the tether does.
         """
         log = (self.folder / f"{name}.log").open("ab")
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        words = [sys.executable, "-m", "autotuner", *arguments]
         child = subprocess.Popen(  # noqa: S603 - our own commands with our own words
-            words,
+            tethered(command, niceness),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if name == "worker" else log,
             stderr=log,
             start_new_session=True,
             env=environment,
-            preexec_fn=lambda: os.nice(niceness),
         )
         log.close()
         self._children.append((name, child))

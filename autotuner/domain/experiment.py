@@ -89,8 +89,9 @@ class Plan:
 class SlotOutcome:
     """What one slot served. Rates per second over the counted time; NaN where there is nothing.
 
-    `straddlers` lived under both arms and count for neither; those whose TTFT deadline had
-    passed before the switch are counted as missed and are not among them.
+    `requests` that are neither `good` nor `failed` missed a target; those whose clients left after
+    a deadline are among them. `straddlers` lived under both arms and count for neither; those
+    that had missed a deadline before the switch are counted as missed and are not among them.
     """
 
     requests: int

@@ -9,8 +9,9 @@ commits only a handful of times, so the fsync at each commit is paid.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +75,40 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._joint = threading.local()
         self._reader = engine.execution_options(read_only=True, **_READER.get(engine.name, {}))
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One consistent view of the data; never waits for a writer on SQLite."""
-        with _ours(), self._reader.begin() as connection:
+        """One consistent view of the data; never waits for a writer on SQLite.
+
+        Inside this thread's `together` it sees what was written there.
+        """
+        joined = self._joined()
+        with _ours(), nullcontext(joined) if joined else self._reader.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """All or nothing; committed and on disk when the block has been left."""
-        with _ours(), self.engine.begin() as connection:
+        """All or nothing; committed and on disk when the block (or `together`'s) has been left."""
+        joined = self._joined()
+        with _ours(), nullcontext(joined) if joined else self.engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Makes this thread's blocks inside it one transaction."""
+        with self.writing() as connection:
+            outer = self._joined()
+            self._joint.connection = connection
+            try:
+                yield
+            finally:
+                self._joint.connection = outer
+
+    def _joined(self) -> Connection | None:
+        joined: Connection | None = getattr(self._joint, "connection", None)
+        return joined
 
     def close(self) -> None:
         self.engine.dispose()

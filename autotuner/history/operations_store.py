@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select, update
 
-from autotuner.history.records import Ask, Control, Heartbeat, Mode
+from autotuner.domain.mode import Mode
+from autotuner.history.records import Ask, Control, Heartbeat
 from autotuner.history.sql import fetch, fetch_first, upsert
 from autotuner.history.tables import controls, heartbeats
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from autotuner.domain.experiment import Phase, Verdict
 from autotuner.domain.knobs import Settings
+from autotuner.domain.mode import Mode
 
 
 class DecisionOutcome(StrEnum):
@@ -29,14 +30,6 @@ class Ask(StrEnum):
     ADVISORY = "advisory"
     ROLLBACK = "rollback"
     STOP = "stop"
-
-
-class Mode(StrEnum):
-    """ACTIVE applies, ADVISORY decides and records only, PAUSED observes only."""
-
-    ACTIVE = "active"
-    ADVISORY = "advisory"
-    PAUSED = "paused"
 
 
 class Incumbent(NamedTuple):

@@ -1,4 +1,4 @@
-"""The history's front: each method is one transaction, durable when it returns.
+"""The history's front: each method is one transaction, durable when it returns; or see `together`.
 
 Knows which store function serves which question; the SQL stands in the `*_store` modules. Every
 method raises HistoryError, with a text fit for a user, when the database can't do what is asked.
@@ -8,6 +8,7 @@ Times are UTC epoch seconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from sqlalchemy import Engine
@@ -15,6 +16,7 @@ from sqlalchemy import Engine
 from autotuner.domain.experiment import Experiment, Verdict
 from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast
 from autotuner.domain.knobs import Settings
+from autotuner.domain.mode import Mode
 from autotuner.domain.ports import PastTrial
 from autotuner.history import (
     alerts_store,
@@ -37,7 +39,6 @@ from autotuner.history.records import (
     ExperimentSummary,
     Incumbent,
     IncumbentRecord,
-    Mode,
     OutboxMessage,
     Sample,
     TargetStatus,
@@ -67,6 +68,13 @@ class History:
     def close(self) -> None:
         """Give all connections back."""
         self._db.close()
+
+    def together(self) -> AbstractContextManager[None]:
+        """What this thread writes inside the block is kept as a whole or not at all.
+
+        Durable when the block has been left; keep it short, since others wait for its lock.
+        """
+        return self._db.together()
 
     # ---- targets and settings
     def record_target(

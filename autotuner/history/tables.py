@@ -23,8 +23,9 @@ from sqlalchemy import (
 )
 
 from autotuner.domain.experiment import Arm, Phase, Verdict
+from autotuner.domain.mode import Mode
 from autotuner.history.columns import NAMING, Id, Real, one_of
-from autotuner.history.records import Ask, DecisionOutcome, Mode
+from autotuner.history.records import Ask, DecisionOutcome
 
 ACTIONS = ("HOLD", "START", "CONTINUE", "PROMOTE", "ROLLBACK")
 

@@ -5,14 +5,12 @@ Knows status codes and tokens; knows no body's fields beyond the error's.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
 from pydantic import BaseModel, ValidationError
 
 from autotuner.domain.errors import (
-    ConfigError,
     SettingsRefusedError,
     StaleGenerationError,
     TargetError,
@@ -20,22 +18,6 @@ from autotuner.domain.errors import (
 )
 
 Body = TypeVar("Body", bound=BaseModel)
-
-
-def read_token_file(path: Path) -> str:
-    """The admin token that the file holds. Raises ConfigError where there is none to read."""
-    try:
-        token = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"token_file={str(path)!r}: can't be read ({error}); "
-            "give a file that holds the target's admin token"
-        ) from error
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError(
-            f"token_file={str(path)!r}: must hold one line with the target's admin token"
-        )
-    return token
 
 
 class AdminClient:
@@ -101,7 +83,9 @@ def _refusal(method: str, url: str, response: requests.Response) -> TargetError:
     ):
         return TargetUnavailableError(said)
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
-        return TargetError(f"{said}; set the target's token file to the worker's admin token")
+        return TargetError(
+            f"{said}; put the worker's admin token into the target's admin_token_file"
+        )
     return _REFUSALS.get(status, TargetError)(said)
 
 

@@ -1,4 +1,4 @@
-"""A target that lives in memory and keeps the worker's rules: for replays and for tests.
+"""A target that lives in memory and keeps the worker's rules: what replays and tests talk to.
 
 It serves nobody. Whoever drives it says what time it is and which requests ended.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from autotuner.domain.errors import (
     SettingsRefusedError,
@@ -68,7 +69,9 @@ class MemoryTarget:
 
     def exposures(self, after: int) -> ExposureBatch:
         self._require_reachable()
-        found = tuple(e for e in self._ring if e.seq > after)
+        # From the newest back: what was read before may be long.
+        new = takewhile(lambda e: e.seq > after, reversed(self._ring))
+        found = tuple(new)[::-1]
         oldest = self._ring[0].seq if self._ring else 1
         return ExposureBatch(
             self._live.boot_id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -11,13 +10,13 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from autotuner.worker.admin_guard import AdminGuard
 from autotuner.worker.errors import ApiError, engine_gone
 from autotuner.worker.exposures import page_body
 from autotuner.worker.http_io import read_body
 from autotuner.worker.live_settings import NotAppliedError, StaleGenerationError
 from autotuner.worker.openai_schema import parse
-from autotuner.worker.options import is_loopback
-from autotuner.worker.settings import InvalidSettingError, Limits, capabilities
+from autotuner.worker.settings import REBUILD_KNOBS, InvalidSettingError, Limits, capabilities
 from autotuner.worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ class SettingsChange(BaseModel):
 
 def admin_routes(worker: Worker) -> APIRouter:
     """The routes for whoever holds the token, or for this machine alone while there is none."""
-    guard = _Guard(worker.options.admin_token)
+    guard = AdminGuard(worker.options.admin_token)
     router = APIRouter(prefix="/admin", dependencies=[Depends(guard)])
 
     @router.get("/settings")
@@ -74,35 +73,6 @@ def admin_routes(worker: Worker) -> APIRouter:
     return router
 
 
-class _Guard:
-    """Lets a request through or raises ApiError 401 (no or a wrong token) or 403 (from outside)."""
-
-    def __init__(self, token: str | None) -> None:
-        self._expected = None if token is None else f"Bearer {token}".encode()
-
-    async def __call__(self, request: Request) -> None:
-        if self._expected is None:
-            _check_local(request)
-            return
-        given = request.headers.get("authorization", "").encode("latin-1", "replace")
-        if not hmac.compare_digest(given, self._expected):
-            raise ApiError(
-                401,
-                "authorization: give the admin token: `Authorization: Bearer TOKEN`",
-                param="authorization",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-
-
-def _check_local(request: Request) -> None:
-    """A proxy on this machine makes every client look local, so forwarded requests don't pass."""
-    forwarded = "forwarded" in request.headers or "x-forwarded-for" in request.headers
-    if forwarded or request.client is None or not is_loopback(request.client.host):
-        raise ApiError(
-            403, "the admin API is for this machine alone: start the worker with a token"
-        )
-
-
 def _limits(worker: Worker) -> Limits:
     if worker.limits is None:
         raise engine_gone(worker.front.outage or "the engine is loading")
@@ -110,15 +80,12 @@ def _limits(worker: Worker) -> Limits:
 
 
 async def _change(worker: Worker, limits: Limits, change: SettingsChange) -> Response:
-    if worker.front.outage is not None:
+    # New engines may cure what keeps the old ones down; a live change can't.
+    if worker.front.outage is not None and not REBUILD_KNOBS.intersection(change.settings):
         raise engine_gone(worker.front.outage)
     try:
         in_force = await worker.settings.change(
-            change.settings,
-            limits,
-            generation=change.generation,
-            boot_id=change.boot_id,
-            timeout_s=worker.options.apply_timeout_s,
+            change.settings, limits, generation=change.generation, boot_id=change.boot_id
         )
     except StaleGenerationError:
         return _stale(worker)
@@ -135,12 +102,13 @@ def _stamp(worker: Worker) -> dict[str, Any]:
 
 
 def _settings_body(worker: Worker, limits: Limits) -> dict[str, Any]:
-    in_force = worker.settings.in_force
+    in_force, rebuilding = worker.settings.in_force, worker.settings.rebuilding
     return _stamp(worker) | {
         "generation": in_force.generation,
         "applied_at": in_force.applied_at,
         "model": worker.model_name,
         "settings": asdict(in_force.settings),
+        "rebuilding": None if rebuilding is None else asdict(rebuilding),
         "capabilities": capabilities(limits),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -11,10 +12,10 @@ from starlette.types import Receive
 
 from autotuner.worker.answer import Piece
 from autotuner.worker.http_io import CLIENT_CLOSED, ReleasingStream, gone, read_body
-from autotuner.worker.intake import plan
-from autotuner.worker.openai_schema import ChatBody, CompletionBody, check_model, parse
+from autotuner.worker.pipeline.digest import HEADER
+from autotuner.worker.pipeline.pipeline import CHAT, COMPLETION, Call, Prepared, Received
 from autotuner.worker.replies import DONE, EventWriter, Kind, Reply, usage_body
-from autotuner.worker.ticket import Ask, Ticket
+from autotuner.worker.ticket import Ticket
 from autotuner.worker.worker import Worker
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -26,21 +27,13 @@ def public_routes(worker: Worker) -> APIRouter:
 
     @router.post("/v1/completions")
     async def completions(request: Request) -> Response:
-        arrival = worker.front.clocks.arrival()
-        body = parse(CompletionBody, await read_body(request, worker.options.max_body_bytes))
-        check_model(body.model, worker.model_name)
-        ids = await worker.intake.completion_ids(body)
-        ask = plan("cmpl-", body, ids, worker.max_model_len, arrival)
-        return await _answer(worker, request, body, ask, "text_completion")
+        prepared = await _prepare(worker, request, COMPLETION)
+        return await _answer(worker, request, prepared, "text_completion")
 
     @router.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        arrival = worker.front.clocks.arrival()
-        body = parse(ChatBody, await read_body(request, worker.options.max_body_bytes))
-        check_model(body.model, worker.model_name)
-        ids = await worker.intake.chat_ids(body)
-        ask = plan("chatcmpl-", body, ids, worker.max_model_len, arrival)
-        return await _answer(worker, request, body, ask, "chat.completion")
+        prepared = await _prepare(worker, request, CHAT)
+        return await _answer(worker, request, prepared, "chat.completion")
 
     @router.get("/v1/models")
     async def models() -> Response:
@@ -67,18 +60,32 @@ def public_routes(worker: Worker) -> APIRouter:
     return router
 
 
-async def _answer(
-    worker: Worker, request: Request, body: CompletionBody | ChatBody, ask: Ask, kind: Kind
-) -> Response:
+async def _prepare(worker: Worker, request: Request, call: Call) -> Prepared:
+    """A request's life begins before its body is read."""
+    arrival = worker.front.clocks.arrival()
+    raw = await read_body(request, worker.options.max_body_bytes)
+    digests = request.headers.getlist(HEADER)
+    received = Received(raw, ", ".join(digests) if digests else None, arrival)
+    return await worker.pipeline.run(call, received, worker.max_model_len)
+
+
+async def _answer(worker: Worker, request: Request, prepared: Prepared, kind: Kind) -> Response:
+    ask = prepared.ask
     ticket = worker.front.submit(ask)
+    worker.pipeline.waiting.enter(ticket.state)
     reply = Reply(kind, ticket.state.request_id, worker.model_name, int(ask.arrival.wall))
-    if body.stream:
-        writer = EventWriter(reply, include_usage=body.stream_options.include_usage)
-        return ReleasingStream(_events(ticket, writer), lambda: worker.front.release(ticket))
+    if prepared.stream:
+        writer = EventWriter(reply, include_usage=prepared.include_usage)
+        return ReleasingStream(_events(ticket, writer), lambda: _release(worker, ticket))
     try:
         return await _unless_gone(_whole(ticket, reply), request.receive)
     finally:
-        worker.front.release(ticket)
+        _release(worker, ticket)
+
+
+def _release(worker: Worker, ticket: Ticket) -> None:
+    worker.pipeline.waiting.leave(ticket.state)
+    worker.front.release(ticket)
 
 
 async def _events(ticket: Ticket, writer: EventWriter) -> AsyncIterator[bytes]:
@@ -118,5 +125,6 @@ async def _unless_gone(answer: Coroutine[None, None, Response], receive: Receive
         leaving.cancel()
 
 
-def _usage(ticket: Ticket) -> dict[str, int]:
-    return usage_body(ticket.state.prompt_tokens, ticket.state.output_tokens)
+def _usage(ticket: Ticket) -> dict[str, Any]:
+    state = ticket.state
+    return usage_body(state.prompt_tokens, state.output_tokens, state.cached_tokens)

@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from autotuner.worker.admin import admin_routes
 from autotuner.worker.api import public_routes
 from autotuner.worker.errors import ApiError, error_body
+from autotuner.worker.feedback_routes import feedback_routes
+from autotuner.worker.pipeline.routes import feature_routes
 from autotuner.worker.worker import Worker
 
 
@@ -18,6 +20,8 @@ def make_app(worker: Worker) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(public_routes(worker))
     app.include_router(admin_routes(worker))
+    app.include_router(feature_routes(worker))
+    app.include_router(feedback_routes(worker))
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _query_error)

@@ -5,22 +5,27 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, Any
 
 import typer
 
-from autotuner.worker.engine_options import EngineOptions, WeightDtype
+from autotuner.worker.cpu_features import default_weight_dtype
+from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.front import FrontLimits
 from autotuner.worker.model_config import ModelError
 from autotuner.worker.observability import Buckets
 from autotuner.worker.serve import WorkerOptionError, WorkerOptions, serve
-from autotuner.worker.settings import SCHEDULE_POLICIES, SchedulePolicy, WorkerSettings
+from autotuner.worker.settings import CHOICES, WorkerSettings
 from autotuner.worker.weights import resolve_model
 
 TOKEN_VARIABLE = "AUTOTUNER_WORKER_ADMIN_TOKEN"  # noqa: S105
 REFUSED = 2  # exit status of a command line that can't be run
 ENGINE, SETTINGS = EngineOptions(model=Path()), WorkerSettings()
 FRONT = FrontLimits()
+
+
+def _either(knob: str) -> str:
+    return f"Knob: {', '.join(CHOICES[knob])}."
 
 
 def worker_command(
@@ -32,9 +37,28 @@ def worker_command(
     admin_token_file: Annotated[
         Path | None, typer.Option(help=f"File with the admin token; else ${TOKEN_VARIABLE}.")
     ] = None,
-    weight_dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    weight_dtype: Annotated[
+        str, typer.Option(help=_either("weight_dtype") + " auto: the device's best.")
+    ] = "auto",
     device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")] = ENGINE.device,
-    num_threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = ENGINE.num_threads,
+    num_threads: Annotated[
+        int, typer.Option(min=1, help="Knob: CPU threads of each process.")
+    ] = SETTINGS.num_threads,
+    tensor_parallel_size: Annotated[
+        int, typer.Option(min=1, help="Knob: processes that split each layer.")
+    ] = SETTINGS.tensor_parallel_size,
+    pipeline_parallel_size: Annotated[
+        int, typer.Option(min=1, help="Knob: processes that split the stack of layers.")
+    ] = SETTINGS.pipeline_parallel_size,
+    data_parallel_size: Annotated[
+        int, typer.Option(min=1, help="Knob: replicas.")
+    ] = SETTINGS.data_parallel_size,
+    max_ranks: Annotated[
+        int | None, typer.Option(min=1, help="Most processes of all replicas; else one per core.")
+    ] = None,
+    prefix_caching: Annotated[
+        bool, typer.Option(help="Find again the K and V of prompts that start alike.")
+    ] = ENGINE.prefix_caching,
     kv_cache_gib: Annotated[
         float, typer.Option(min=0.001, help="Memory for the KV cache.")
     ] = ENGINE.kv_cache_gib,
@@ -57,8 +81,15 @@ def worker_command(
         int, typer.Option(min=16, help="Knob: token budget of a step.")
     ] = SETTINGS.max_num_batched_tokens,
     schedule_policy: Annotated[
-        str, typer.Option(help=f"Knob: {' or '.join(SCHEDULE_POLICIES)}.")
+        str, typer.Option(help=_either("schedule_policy"))
     ] = SETTINGS.schedule_policy,
+    batch_sizes: Annotated[
+        str, typer.Option(help=_either("batch_sizes") + " What decoding is padded to.")
+    ] = SETTINGS.batch_sizes,
+    memory_efficient: Annotated[
+        bool, typer.Option(help="Knob: admit more than surely fits; preempt and recompute.")
+    ] = SETTINGS.memory_efficient,
+    attention: Annotated[str, typer.Option(help=_either("attention"))] = SETTINGS.attention,
     slo_ttft_s: Annotated[
         float | None, typer.Option(min=0.0, help="SLO on the first token: becomes a bucket edge.")
     ] = None,
@@ -74,24 +105,28 @@ def worker_command(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
-        settings = WorkerSettings(
+        settings = _settings(
             max_num_seqs=max_num_seqs,
             batch_timeout_ms=batch_timeout_ms,
+            batch_sizes=batch_sizes,
             max_num_batched_tokens=max_num_batched_tokens,
-            schedule_policy=cast(
-                SchedulePolicy, _one_of("schedule-policy", schedule_policy, SCHEDULE_POLICIES)
-            ),
+            memory_efficient=memory_efficient,
+            schedule_policy=schedule_policy,
+            attention=attention,
+            weight_dtype=(default_weight_dtype(device) if weight_dtype == "auto" else weight_dtype),
+            tensor_parallel_size=tensor_parallel_size,
+            pipeline_parallel_size=pipeline_parallel_size,
+            data_parallel_size=data_parallel_size,
+            num_threads=num_threads,
         )
         options = WorkerOptions(
             engine=EngineOptions(
                 model=resolve_model(model),
-                weight_dtype=cast(
-                    WeightDtype, _one_of("weight-dtype", weight_dtype, get_args(WeightDtype))
-                ),
                 device=device,
                 kv_cache_gib=kv_cache_gib,
                 max_model_len=max_model_len,
-                num_threads=num_threads,
+                max_ranks=max_ranks,
+                prefix_caching=prefix_caching,
                 settings=settings,
             ),
             host=host,
@@ -108,10 +143,13 @@ def worker_command(
     raise typer.Exit(status)
 
 
-def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise WorkerOptionError(f"{option}={value!r}: give one of {', '.join(choices)}")
-    return value
+def _settings(**knobs: Any) -> WorkerSettings:
+    """The start-up settings; ranges are checked once the engine tells its limits."""
+    for name, choices in CHOICES.items():
+        if knobs[name] not in choices:
+            option = name.replace("_", "-")
+            raise WorkerOptionError(f"{option}={knobs[name]!r}: give one of {', '.join(choices)}")
+    return WorkerSettings(**knobs)
 
 
 def _admin_token(file: Path | None) -> str | None:

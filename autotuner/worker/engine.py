@@ -1,4 +1,7 @@
-"""The engine: schedule, run, book. In-process; the pipe around it is engine_process."""
+"""The engine of one replica: requests in, tokens out, one step at a time.
+
+It knows the clock and joins scheduler and runner; nothing of processes, pipes or HTTP.
+"""
 
 from __future__ import annotations
 
@@ -8,38 +11,60 @@ from dataclasses import replace
 
 import torch
 
-from autotuner.worker.dtypes import resolve_dtype
+from autotuner.worker.cuda_graphs import GraphExecutor, record_on_cuda
 from autotuner.worker.engine_options import EngineOptions
-from autotuner.worker.kv import KVCache, slots_for
-from autotuner.worker.messages import AddRequest, StepOutput, TokenOutput
-from autotuner.worker.model import load_decoder
+from autotuner.worker.executor import Executor, LocalExecutor
+from autotuner.worker.limits import limits_of
+from autotuner.worker.messages import (
+    AddRequest,
+    EngineReady,
+    SamplingParams,
+    ScoreOutput,
+    ScoreRequest,
+    StepOutput,
+    TokenOutput,
+)
 from autotuner.worker.model_config import ModelConfig
+from autotuner.worker.model_part import build_part, kv_blocks, model_len
 from autotuner.worker.runner import Runner
 from autotuner.worker.scheduler import Scheduler
+from autotuner.worker.scoring import Scores
 from autotuner.worker.sequence import Sequence, StepPlan
-from autotuner.worker.settings import Limits, WorkerSettings
+from autotuner.worker.settings import WorkerSettings
+
+# A scored text draws one token, which nobody sees, so that its last chunk ends it.
+SCORING = SamplingParams(max_tokens=1, temperature=0.0, ignore_eos=True)
 
 
 class Engine:
-    """One model on one device, with its queue. Not thread-safe: one caller drives it."""
+    """One model, wherever its ranks are, with its queue. Not thread-safe: one caller drives it."""
 
-    def __init__(self, options: EngineOptions) -> None:
-        """Loads the model; raises ModelError. Sets the number of torch's threads."""
-        torch.set_num_threads(options.num_threads)
+    def __init__(self, options: EngineOptions, executor: Executor | None = None) -> None:
+        """Loads the model, unless an `executor` has it; raises ModelError."""
+        started = time.monotonic()
         config = ModelConfig.from_folder(options.model)
         device = torch.device(options.device)
-        dtype = resolve_dtype(options.weight_dtype, device)
-        max_len = min(options.max_model_len, config.max_model_len)
-        slots = slots_for(config, max_len, options.kv_cache_gib, dtype)
-        self.limits = Limits(kv_slots=slots, max_model_len=max_len)
-        self.model_name = options.model.name
-        self.weight_dtype = str(dtype).removeprefix("torch.")
-        decoder = load_decoder(options.model, dtype, device, max_len)
-        self.runner = Runner(decoder, KVCache(config, slots, max_len, dtype, device))
+        self.executor = executor or local_executor(options, device)
+        self.runner = Runner(self.executor, device)
+        self._scores = Scores()
         self._vocab_size = config.vocab_size
-        self._seeds = random.Random(options.seed)
-        self._generation = options.generation
-        self._scheduler = Scheduler(options.settings, slots, max_len, config.eos_token_ids)
+        self._seeds = random.Random(options.seed + options.replica)
+        self._replica, self._generation = options.replica, options.generation
+        self._scheduler = Scheduler(
+            options.settings,
+            kv_blocks(options, device),
+            model_len(options),
+            config.eos_token_ids,
+            prefix_caching=options.prefix_caching,
+        )
+        self.ready = EngineReady(
+            limits=limits_of(options, config),
+            model_name=options.model.name,
+            weight_dtype=options.settings.weight_dtype,
+            load_s=time.monotonic() - started,
+            weight_bytes=self.executor.weight_bytes,
+            ops=self.executor.ops_name,
+        )
 
     @property
     def settings(self) -> WorkerSettings:
@@ -52,24 +77,27 @@ class Engine:
     def add(self, request: AddRequest) -> None:
         """Queues a request; one that can't be served ends with an error in the next step."""
         tokens = request.prompt_token_ids
-        if not all(0 <= token < self._vocab_size for token in tokens):
-            limit = self._vocab_size - 1
-            self._scheduler.refuse(request.request_id, f"prompt: a token is not in 0 to {limit}")
+        if not self._known(tokens):
+            self._scheduler.refuse(request.request_id, self._unknown_token())
             return
-        seed = request.sampling.seed
-        self._scheduler.add(
-            Sequence(
-                request.request_id,
-                list(tokens),
-                len(tokens),
-                request.sampling,
-                self._seeds.getrandbits(64) if seed is None else seed,
-                enqueued_s=time.monotonic(),
-            )
-        )
+        self._scheduler.add(self._sequence(request.request_id, list(tokens), request.sampling))
+
+    def score(self, request: ScoreRequest) -> ScoreOutput | None:
+        """Queues a text to be scored; what can't be scored is answered at once."""
+        tokens = request.token_ids
+        if not self._known(tokens):
+            return ScoreOutput(request.request_id, error=self._unknown_token())
+        if not 1 <= request.first < len(tokens):
+            problem = f"first={request.first}: give 1 to {len(tokens) - 1}"
+            return ScoreOutput(request.request_id, error=problem)
+        sequence = self._sequence(request.request_id, list(tokens), SCORING)
+        sequence.score_from = request.first
+        self._scores.expect(sequence)
+        self._scheduler.add(sequence)
+        return None
 
     def abort(self, request_id: str) -> None:
-        """Ends a request; its slot is free at once."""
+        """Ends a request; its blocks are free at once."""
         self._scheduler.abort(request_id)
 
     def apply(self, settings: WorkerSettings, generation: int) -> None:
@@ -84,12 +112,40 @@ class Engine:
         """One step: schedule, run, book. May be empty, when only ended requests are to be told."""
         started = time.monotonic()
         plan = self._scheduler.schedule(started)
-        drawn = self.runner.run(plan) if plan.chunks else []
+        drawn = self.runner.run(plan, self.settings, self._scores) if plan.chunks else []
+        self._clear_spoilt(drawn)
         tokens = self._scheduler.finish_step(plan, drawn)
         return self._output(plan, tokens, time.monotonic() - started)
 
+    def scored(self) -> list[ScoreOutput]:
+        """The texts whose scores the last steps completed."""
+        return self._scores.take()
+
+    def close(self) -> None:
+        """Ends the ranks, if there are any."""
+        self.executor.close()
+
+    def _known(self, tokens: list[int]) -> bool:
+        return all(0 <= token < self._vocab_size for token in tokens)
+
+    def _unknown_token(self) -> str:
+        return f"prompt: a token is not in 0 to {self._vocab_size - 1}"
+
+    def _sequence(self, request_id: str, tokens: list[int], sampling: SamplingParams) -> Sequence:
+        seed = self._seeds.getrandbits(64) if sampling.seed is None else sampling.seed
+        return Sequence(
+            request_id, tokens, len(tokens), sampling, seed, enqueued_s=time.monotonic()
+        )
+
+    def _clear_spoilt(self, drawn: list[tuple[Sequence, int | None]]) -> None:
+        """Not-a-number must not stay in the cache: whoever gets the block next would read it."""
+        for sequence, token in drawn:
+            if token is None:
+                self.executor.clear(self._scheduler.forget(sequence))
+
     def _output(self, plan: StepPlan, tokens: list[TokenOutput], step_s: float) -> StepOutput:
         to_wall_s = time.time() - time.monotonic()
+        counts = self._scheduler.take_counts()
         return StepOutput(
             at=time.time(),
             step_s=step_s,
@@ -99,10 +155,21 @@ class Engine:
             prefill_pairs=plan.prefill_pairs,
             running=len(self._scheduler.running),
             waiting=len(self._scheduler.waiting),
-            kv_usage=self._scheduler.slots_used_ratio,
+            kv_usage=self._scheduler.kv_usage,
             generation=self._generation,
-            tokens=[_on_wall_clock(token, to_wall_s) for token in tokens],
+            preemptions=counts.preemptions,
+            prefix_queries=counts.prefix_queries,
+            prefix_hits=counts.prefix_hits,
+            replica=self._replica,
+            tokens=[_on_wall_clock(token, to_wall_s) for token in self._scores.without(tokens)],
         )
+
+
+def local_executor(options: EngineOptions, device: torch.device) -> Executor:
+    """The whole model in this process."""
+    part = build_part(options, device)
+    executor = LocalExecutor(part.decoder, part.cache)
+    return GraphExecutor(executor, record_on_cuda) if device.type == "cuda" else executor
 
 
 def _on_wall_clock(token: TokenOutput, to_wall_s: float) -> TokenOutput:

@@ -5,9 +5,11 @@ torch is imported only once the process runs, so that the front that starts it s
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -18,8 +20,8 @@ from autotuner.worker.messages import (
     AddRequest,
     ApplySettings,
     EngineFailed,
-    EngineReady,
     FromEngine,
+    ScoreRequest,
     SettingsApplied,
     Shutdown,
     ToEngine,
@@ -34,32 +36,37 @@ __all__ = ["EngineOptions", "run_engine"]
 def run_engine(conn: Connection, options: EngineOptions) -> None:
     """Loads, sends EngineReady, and serves until Shutdown or until the front's end closes.
 
-    Whatever ends it otherwise (a model that doesn't load, out of memory) is told as EngineFailed.
+    Whatever ends it otherwise (a model that doesn't load, out of memory, a lost rank) is told as
+    EngineFailed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the front decides when the engine ends
     keep_freed_memory()
+    engine: Engine | None = None
     try:
-        _serve(conn, _load(conn, options))
+        engine = _load(conn, options)
+        _serve(conn, engine)
     except (EOFError, ConnectionError):
         return
     except Exception as error:  # noqa: BLE001 (the last place that can tell the front why)
-        _tell_failure(conn, error)
+        _tell_failure(conn, f"{type(error).__name__}: {error}")
+    finally:
+        if engine is not None:
+            engine.close()
 
 
 def _load(conn: Connection, options: EngineOptions) -> Engine:
     from autotuner.worker.engine import Engine
+    from autotuner.worker.parallel.replica import place_leader, start_group
+
+    def on_lost(reason: str) -> None:
+        """The engine's own thread waits, for a request or for a rank that is gone."""
+        _tell_failure(conn, reason)
+        os._exit(1)
 
     started = time.monotonic()
-    engine = Engine(options)
-    _send(
-        conn,
-        EngineReady(
-            limits=engine.limits,
-            model_name=engine.model_name,
-            weight_dtype=engine.weight_dtype,
-            load_s=time.monotonic() - started,
-        ),
-    )
+    group = start_group(options, on_lost)
+    engine = Engine(place_leader(options), group)
+    _send(conn, replace(engine.ready, load_s=time.monotonic() - started))
     return engine
 
 
@@ -71,6 +78,8 @@ def _serve(conn: Connection, engine: Engine) -> None:
             _handle(conn, engine, message)
         if engine.wait_s() == 0.0:
             _send(conn, engine.step())
+            for scored in engine.scored():
+                _send(conn, scored)
 
 
 def _messages(conn: Connection, wait_s: float | None) -> Iterator[ToEngine]:
@@ -92,6 +101,9 @@ def _handle(conn: Connection, engine: Engine, message: ToEngine) -> None:
         case ApplySettings(settings, generation):
             engine.apply(settings, generation)
             _send(conn, SettingsApplied(settings, generation, time.time()))
+        case ScoreRequest():
+            if (refused := engine.score(message)) is not None:
+                _send(conn, refused)
         case _:
             raise TypeError(f"message {message!r}: not one for the engine")
 
@@ -100,8 +112,8 @@ def _send(conn: Connection, message: FromEngine) -> None:
     conn.send(message)
 
 
-def _tell_failure(conn: Connection, error: Exception) -> None:
+def _tell_failure(conn: Connection, reason: str) -> None:
     try:
-        _send(conn, EngineFailed(f"{type(error).__name__}: {error}"))
+        _send(conn, EngineFailed(reason))
     except OSError:
         return  # the front is gone as well

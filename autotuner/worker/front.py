@@ -1,6 +1,6 @@
-"""The requests in flight: admission, the engine's steps handed to them, and their exposures.
+"""The requests in flight: admission, the engines' steps handed to them, and their exposures.
 
-It does no I/O: messages leave through `send`, and clocks come in.
+It does no I/O and knows nothing of replicas: requests leave through `engines`, clocks come in.
 """
 
 from __future__ import annotations
@@ -8,39 +8,24 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from autotuner.worker.answer import Answer, Piece
+from autotuner.worker.awaited_scores import AwaitedScores, Scorers
 from autotuner.worker.errors import ApiError, engine_gone, overloaded
 from autotuner.worker.exposures import Exposure, Outcome
 from autotuner.worker.live_settings import LiveSettings
-from autotuner.worker.messages import (
-    AbortRequest,
-    AddRequest,
-    StepOutput,
-    TokenOutput,
-)
-from autotuner.worker.observability import StepKind, WorkerMetrics
+from autotuner.worker.messages import AddRequest, ScoreOutput, StepOutput, TokenOutput
+from autotuner.worker.observability import WorkerMetrics
 from autotuner.worker.request_state import Arrival, RequestState
 from autotuner.worker.ring import Ring
+from autotuner.worker.step_log import StepRecord, kind_of, record_of
 from autotuner.worker.ticket import Ask, Ticket
 from autotuner.worker.tokens import Decodes
 
 RETRY_AFTER_S = 1
-
-
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """One engine step, for calibration; `at` is the wall clock at its end."""
-
-    at: float
-    step_s: float
-    decode_seqs: int
-    prefill_tokens: int
-    context_tokens: int
-    prefill_pairs: int
-    generation: int
 
 
 @dataclass(frozen=True)
@@ -64,6 +49,20 @@ class FrontLimits:
     step_ring: int = 16384
 
 
+class Engines(Scorers, Protocol):
+    """What serves the requests. `forget` is due for each one that was added, when it is over."""
+
+    @property
+    def running(self) -> int: ...
+
+    @property
+    def kv_usage(self) -> float: ...
+
+    def add(self, request: AddRequest) -> None: ...
+
+    def abort(self, request_id: str) -> None: ...
+
+
 class Front:
     """Must be used from one event loop."""
 
@@ -73,7 +72,7 @@ class Front:
         tokenizer: Decodes,
         settings: LiveSettings,
         metrics_of: Callable[[Callable[[], int], Callable[[], int]], WorkerMetrics],
-        send: Callable[[AddRequest | AbortRequest], None],
+        engines: Engines,
         clocks: Clocks,
     ) -> None:
         self.limits, self.clocks, self.settings = limits, clocks, settings
@@ -81,16 +80,16 @@ class Front:
         self.steps: Ring[StepRecord] = Ring(limits.step_ring)
         self.metrics = metrics_of(lambda: self.running, lambda: self.waiting)
         self._tokenizer = tokenizer
-        self._send = send
+        self._engines = engines
+        self._scores = AwaitedScores(engines)
         self._in_flight: dict[str, Ticket] = {}
-        self._engine_running = 0
         self.outage: str | None = "the engine is loading: come back later"
 
     # ---- what is in flight
     @property
     def running(self) -> int:
-        """Requests in the batch, as the last step told."""
-        return min(self._engine_running, len(self._in_flight))
+        """Requests in the batches, as the last steps told."""
+        return min(self._engines.running, len(self._in_flight))
 
     @property
     def waiting(self) -> int:
@@ -99,6 +98,10 @@ class Front:
     def in_flight_by_generation(self) -> dict[str, int]:
         counts = Counter(ticket.state.generation_start for ticket in self._in_flight.values())
         return {str(generation): count for generation, count in sorted(counts.items())}
+
+    def exposure_of(self, request_id: str) -> Exposure | None:
+        """The record of a finished request, while it is kept; the last ones are found first."""
+        return next((e for e in reversed(self.exposures) if e.id == request_id), None)
 
     # ---- requests
     def submit(self, ask: Ask) -> Ticket:
@@ -113,7 +116,7 @@ class Front:
         ticket = Ticket(state, Answer(self._tokenizer, ask.stops))
         self._in_flight[state.request_id] = ticket
         self._watch(ticket)
-        self._send(
+        self._engines.add(
             AddRequest(state.request_id, ask.prompt_token_ids, ask.sampling, ask.arrival.wall)
         )
         return ticket
@@ -131,34 +134,50 @@ class Front:
         if ticket.state.request_id in self._in_flight:
             self._give_up(ticket, Piece("", "abort"))
 
-    # ---- the engine
+    async def score(self, token_ids: list[int], first: int) -> ScoreOutput:
+        """The model's opinion of each token from `first` on; one request to one engine.
+
+        Raises ApiError 503 while there is no engine or when it is lost, 504 when it takes longer
+        than a request may. A text that can't be scored is told in the output's `error`.
+        """
+        if self.outage is not None:
+            raise engine_gone(self.outage)
+        return await self._scores.ask(token_ids, first, self.limits.request_timeout_s)
+
+    # ---- the engines
     def on_step(self, step: StepOutput) -> None:
         """Hands out the step's tokens; they count as seen from this moment."""
         now = self.clocks.mono()
-        self._engine_running = step.running
         if step.decode_seqs or step.prefill_tokens:
-            self._record_step(step)
+            self.metrics.step(step, kind_of(step))
+            self.steps.append(record_of(step))
         new_tokens = sum(output.token_id is not None for output in step.tokens)
-        self.metrics.state(step.kv_usage, new_tokens, step.preemptions)
+        self.metrics.state(self._engines.kv_usage, new_tokens, step.preemptions)
         for output in step.tokens:
             ticket = self._in_flight.get(output.request_id)
             if ticket is not None:  # one that was given up may still get a token
                 self._on_token(ticket, output, now)
 
-    def on_engine_ready(self) -> None:
-        """From here on requests are taken."""
-        self.outage = None
+    def on_score(self, output: ScoreOutput) -> None:
+        self._scores.on_score(output)
 
-    def on_engine_lost(self, reason: str) -> None:
-        """Everything in flight fails, and nothing is taken until an engine is ready again."""
+    def on_requests_lost(self, request_ids: Sequence[str], reason: str) -> None:
+        """What ran on an engine that is gone fails."""
+        for request_id in request_ids:
+            ticket = self._in_flight.get(request_id)
+            if ticket is not None:
+                self._end(ticket, Piece("", "error", engine_gone(reason)))
+        self._scores.on_lost(request_ids, reason)
+
+    def fail_all(self, reason: str) -> None:
+        """Everything in flight fails, and nothing is taken any more."""
         self.outage = reason
-        self._engine_running = 0
-        for ticket in list(self._in_flight.values()):
-            self._end(ticket, Piece("", "error", engine_gone(reason)))
+        self.on_requests_lost(list(self._in_flight), reason)
+        self._scores.on_all_lost(reason)
 
     def _on_token(self, ticket: Ticket, output: TokenOutput, now: float) -> None:
         if output.admitted_at is not None:
-            ticket.state.admitted(output.admitted_at)
+            ticket.state.admitted(output.admitted_at, output.cached_tokens)
         if output.token_id is not None:
             self._time_token(ticket.state, now)
         piece = ticket.answer.push(output)
@@ -184,13 +203,14 @@ class Front:
         ticket.deadline = loop.call_later(timeout_s, self._give_up, ticket, last)
 
     def _give_up(self, ticket: Ticket, last: Piece) -> None:
-        self._send(AbortRequest(ticket.state.request_id))
+        self._engines.abort(ticket.state.request_id)
         self._end(ticket, last)
 
     def _end(self, ticket: Ticket, last: Piece) -> None:
         if ticket.deadline is not None:
             ticket.deadline.cancel()
         del self._in_flight[ticket.state.request_id]
+        self._engines.forget(ticket.state.request_id)
         assert last.outcome is not None
         self._record(ticket.state, last.outcome)
         ticket.put(last)
@@ -200,22 +220,3 @@ class Front:
         exposure = state.ended(outcome, generation, self.clocks.mono())
         self.exposures.append(exposure)
         self.metrics.ended(exposure)
-
-    def _record_step(self, step: StepOutput) -> None:
-        self.metrics.step(step, _kind(step))
-        record = StepRecord(
-            at=step.at,
-            step_s=step.step_s,
-            decode_seqs=step.decode_seqs,
-            prefill_tokens=step.prefill_tokens,
-            context_tokens=step.context_tokens,
-            prefill_pairs=step.prefill_pairs,
-            generation=step.generation,
-        )
-        self.steps.append(record)
-
-
-def _kind(step: StepOutput) -> StepKind:
-    if not step.prefill_tokens:
-        return "decode"
-    return "mixed" if step.decode_seqs else "prefill"

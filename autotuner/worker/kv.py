@@ -1,62 +1,95 @@
-"""The slot KV cache's memory; who owns which slot is not known here."""
+"""The paged KV cache's memory; who owns which block is not known here."""
 
 from __future__ import annotations
 
 import mmap
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from autotuner.worker.model_config import ModelConfig
-
-MAX_SLOTS = 256
+from autotuner.worker.attention_inputs import BLOCK_TOKENS
 
 
-def slots_for(
-    config: ModelConfig, max_model_len: int, kv_cache_gib: float, dtype: torch.dtype
-) -> int:
-    """How many sequences of `max_model_len` tokens the budget holds, from 1 to MAX_SLOTS."""
-    slot_bytes = config.kv_bytes_per_token * dtype.itemsize * max_model_len
-    return max(1, min(MAX_SLOTS, int(kv_cache_gib * 2**30) // slot_bytes))
+@dataclass(frozen=True)
+class KVShape:
+    """What one layer keeps of a token: `heads` keys of `key_dim` and values of `value_dim`.
+
+    `values_in_keys`: the values are the first `value_dim` numbers of the keys and are not stored a
+    second time (the latent of multi-head latent attention).
+    """
+
+    layers: int
+    heads: int
+    key_dim: int
+    value_dim: int
+    values_in_keys: bool = False
+
+    @property
+    def numbers_per_token(self) -> int:
+        """Of all layers together."""
+        width = self.key_dim + (0 if self.values_in_keys else self.value_dim)
+        return self.layers * self.heads * width
+
+
+@dataclass(frozen=True)
+class LayerCache:
+    """One layer's K and V: [tokens, heads, dim], token t of block b in row b * BLOCK_TOKENS + t.
+
+    `signs` [tokens, heads, key_dim / 8] uint8 holds the sign bits of the keys, packed, lowest bit
+    first, for top_k's cheap score; only ops that use it write it.
+    """
+
+    keys: Tensor
+    values: Tensor
+    signs: Tensor
 
 
 class KVCache:
-    """K and V of every layer: [layers, 2, slots, kv_heads, max_len, head_dim], zero at first.
+    """`blocks` blocks for every layer, zero at first.
 
-    The memory is finite everywhere, because attention masks positions that it still reads: a NaN
-    there would survive the mask.
+    The memory is finite everywhere, because masked attention may still read it: a NaN there would
+    survive the mask.
     """
 
     def __init__(
-        self,
-        config: ModelConfig,
-        slots: int,
-        max_len: int,
-        dtype: torch.dtype,
-        device: torch.device,
+        self, shape: KVShape, blocks: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        shape = (config.num_layers, 2, slots, config.num_kv_heads, max_len, config.head_dim)
-        self.slots, self.max_len, self.kv_heads = slots, max_len, config.num_kv_heads
-        self._data = _zeros(shape, dtype, device)
-        self.keys = [layer[0] for layer in self._data]
-        self.values = [layer[1] for layer in self._data]
-        self.flat_keys = [k.view(-1, config.head_dim) for k in self.keys]
-        self.flat_values = [v.view(-1, config.head_dim) for v in self.values]
+        self.shape, self.blocks = shape, blocks
+        self.layers = [self._layer(dtype, device) for _ in range(shape.layers)]
 
-    def flat_rows(self, slots: Tensor, positions: Tensor) -> Tensor:
-        """Rows of flat_keys and flat_values that hold the tokens: [tokens * kv_heads]."""
-        heads = torch.arange(self.kv_heads, device=slots.device)
-        first = slots[:, None] * self.kv_heads + heads
-        return (first * self.max_len + positions[:, None]).view(-1)
+    def clear(self, blocks: list[int]) -> None:
+        """Zeroes blocks, after a sequence that went through not-a-number."""
+        rows = torch.tensor(blocks, dtype=torch.int64) * BLOCK_TOKENS
+        rows = (rows[:, None] + torch.arange(BLOCK_TOKENS)).view(-1)
+        for layer in self.layers:
+            layer.keys[rows.to(layer.keys.device)] = 0
+            layer.values[rows.to(layer.keys.device)] = 0
 
-    def clear(self, slot: int) -> None:
-        """Zeroes a slot, after a sequence that went through not-a-number."""
-        self._data[:, :, slot] = 0
+    def _layer(self, dtype: torch.dtype, device: torch.device) -> LayerCache:
+        shape, tokens = self.shape, self.blocks * BLOCK_TOKENS
+        keys = _zeros((tokens, shape.heads, shape.key_dim), dtype, device)
+        if shape.values_in_keys:
+            values = keys[..., : shape.value_dim]
+        else:
+            values = _zeros((tokens, shape.heads, shape.value_dim), dtype, device)
+        signs = _zeros((tokens, shape.heads, (shape.key_dim + 7) // 8), torch.uint8, device)
+        return LayerCache(keys, values, signs)
+
+
+def blocks_for(shape: KVShape, max_model_len: int, kv_cache_gib: float, dtype: torch.dtype) -> int:
+    """Blocks that the budget holds; at least the scratch block and one sequence of full length."""
+    least = 1 + -(-max_model_len // BLOCK_TOKENS)
+    block_bytes = shape.numbers_per_token * dtype.itemsize * BLOCK_TOKENS
+    return max(least, int(kv_cache_gib * 2**30) // block_bytes)
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Zeros; on a CPU the pages of an anonymous map, which take memory only once written to."""
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
-    pages = mmap.mmap(-1, torch.Size(shape).numel() * dtype.itemsize)
+    numbers = torch.Size(shape).numel()
+    pages = mmap.mmap(-1, numbers * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        pages.madvise(mmap.MADV_HUGEPAGE)  # attention reads megabytes: fewer page-table walks
     return torch.frombuffer(pages, dtype=dtype).view(shape)

@@ -19,7 +19,10 @@ PACK_ROWS = 32
 
 
 class Linear(Protocol):
-    """y = x W^T + b on [tokens, in_features]."""
+    """y = x W^T + b on [tokens, in_features]. `nbytes` is what its weight takes in memory."""
+
+    @property
+    def nbytes(self) -> int: ...
 
     def __call__(self, x: Tensor) -> Tensor: ...
 
@@ -33,6 +36,7 @@ class PlainLinear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self._weight, self._bias = weight, bias
+        self.nbytes = weight.nbytes
 
     def __call__(self, x: Tensor) -> Tensor:
         return functional.linear(x, self._weight, self._bias)
@@ -47,6 +51,7 @@ class PackedLinear:
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), PACK_ROWS)
         self._bias = bias
+        self.nbytes = weight.nbytes
         self._linear = torch.ops.mkldnn._linear_pointwise.default
         self._linear_add = torch.ops.mkldnn._linear_pointwise.binary
 

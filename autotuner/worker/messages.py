@@ -51,6 +51,18 @@ class ApplySettings:
 
 
 @dataclass(frozen=True)
+class ScoreRequest:
+    """Asks for the model's own opinion of a text: each token from `first` on, given those before.
+
+    `token_ids` must have at least `first + 1` tokens; `first` is 1 or more.
+    """
+
+    request_id: str
+    token_ids: list[int]
+    first: int
+
+
+@dataclass(frozen=True)
 class Shutdown:
     pass
 
@@ -62,6 +74,8 @@ class EngineReady:
     model_name: str
     weight_dtype: str
     load_s: float
+    weight_bytes: int = 0  # of the model's weights as they lie in memory, over all ranks
+    ops: str = "torch"  # which implementation of the small operations runs
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,8 @@ class SettingsApplied:
 class TokenOutput:
     """One request's new token in a step; `finish` is set on its last message.
 
-    `token_id` is None where a request ends without a new token (abort, error).
+    `token_id` is None where a request ends without a new token (abort, error). `cached_tokens` are
+    the prompt tokens whose K and V were found in the prefix cache.
     """
 
     request_id: str
@@ -83,6 +98,7 @@ class TokenOutput:
     finish: FinishReason | None = None
     admitted_at: float | None = None  # wall clock, s; on the first token only
     error: str | None = None
+    cached_tokens: int = 0  # on the first token only
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,23 @@ class StepOutput:
     generation: int
     preemptions: int = 0  # in this step
     prefill_pairs: int = 0  # of a prompt token and a token that it attends to
+    prefix_queries: int = 0  # prompt tokens looked up in the prefix cache in this step
+    prefix_hits: int = 0  # of these, tokens found there
+    replica: int = 0  # which engine of a data-parallel group
     tokens: list[TokenOutput] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ScoreOutput:
+    """Of each token from `first` on: its log-probability, and the token that was most likely there.
+
+    `error` is set, and the rest empty, where the text can't be scored.
+    """
+
+    request_id: str
+    log_probs: list[float] = field(default_factory=list)
+    most_likely: list[int] = field(default_factory=list)
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,5 +142,5 @@ class EngineFailed:
     reason: str
 
 
-ToEngine = AddRequest | AbortRequest | ApplySettings | Shutdown
-FromEngine = EngineReady | SettingsApplied | StepOutput | EngineFailed
+ToEngine = AddRequest | AbortRequest | ApplySettings | ScoreRequest | Shutdown
+FromEngine = EngineReady | SettingsApplied | StepOutput | ScoreOutput | EngineFailed

@@ -1,7 +1,7 @@
 """What a model folder's config.json says, as far as the decoder needs it; nothing of tensors.
 
-Read are Llama and Qwen2 architectures in the layout of Hugging Face, with the rotary settings
-under `rope_scaling` and `rope_theta` or, as newer files have it, under `rope_parameters`.
+Read are Llama, Qwen2 and DeepSeek-V2/V3 architectures in the layout of Hugging Face, with the
+rotary settings under `rope_scaling` and `rope_theta` or, in newer files, `rope_parameters`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-SUPPORTED_MODEL_TYPES = ("llama", "qwen2")
-SUPPORTED_ROPE_TYPES = ("default", "linear", "llama3")
+DEEPSEEK_TYPES = ("deepseek_v2", "deepseek_v3")
+SUPPORTED_MODEL_TYPES = ("llama", "qwen2", *DEEPSEEK_TYPES)
+SUPPORTED_ROPE_TYPES = ("default", "linear", "llama3", "yarn")
 
 
 class ModelError(ValueError):
     """A model that can't be found, read or run; the message says which and what to give."""
+
+
+@dataclass(frozen=True)
+class Yarn:
+    """YaRN (arXiv 2309.00071): which rotations are stretched, and how attention is sharpened."""
+
+    beta_fast: float
+    beta_slow: float
+    mscale: float
+    mscale_all_dim: float
+    attention_factor: float | None
 
 
 @dataclass(frozen=True)
@@ -28,11 +40,47 @@ class RopeScaling:
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_max_len: int = 8192
+    yarn: Yarn | None = None
+
+
+@dataclass(frozen=True)
+class LatentAttention:
+    """Multi-head latent attention: what is cached of a token is one latent of `kv_rank` numbers,
+    shared by all heads, and a rotated key of `rope_dim`. `q_rank` None: queries come straight.
+    """
+
+    q_rank: int | None
+    kv_rank: int
+    nope_dim: int
+    rope_dim: int
+    value_dim: int
+
+
+@dataclass(frozen=True)
+class ExpertsConfig:
+    """Which layers (from `first_layer` on) have experts in place of one MLP, and how a token's
+    `per_token` of `count` are chosen: by softmax ("greedy", "group_limited_greedy") or by sigmoid
+    with a correction ("noaux_tc"), within the `top_groups` best of `groups`.
+    """
+
+    first_layer: int
+    count: int
+    per_token: int
+    shared: int
+    width: int
+    method: str
+    groups: int
+    top_groups: int
+    normalise: bool
+    scaling: float
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of a decoder. `qkv_bias` is Qwen2's, `output_bias` and `mlp_bias` Llama's option."""
+    """Sizes of a decoder. `qkv_bias` is Qwen2's, `output_bias` and `mlp_bias` Llama's option.
+
+    `latent` and `experts` are DeepSeek's.
+    """
 
     model_type: str
     vocab_size: int
@@ -52,6 +100,8 @@ class ModelConfig:
     mlp_bias: bool
     bos_token_id: int | None
     eos_token_ids: tuple[int, ...]
+    latent: LatentAttention | None = None
+    experts: ExpertsConfig | None = None
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
@@ -66,9 +116,9 @@ class ModelConfig:
             ) from error
 
     @property
-    def kv_bytes_per_token(self) -> int:
-        """Bytes of K and V of one token over all layers, per byte of element width."""
-        return 2 * self.num_layers * self.num_kv_heads * self.head_dim
+    def rotary_dim(self) -> int:
+        """How many numbers of a head are rotated."""
+        return self.head_dim if self.latent is None else self.latent.rope_dim
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -135,7 +185,33 @@ def _fields(raw: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any]:
         "mlp_bias": bool(raw.get("mlp_bias", False)) and not is_qwen,
         "bos_token_id": raw.get("bos_token_id"),
         "eos_token_ids": _eos(generation.get("eos_token_id", raw.get("eos_token_id"))),
+        **(_deepseek(raw) if raw["model_type"] in DEEPSEEK_TYPES else {}),
     }
+
+
+def _deepseek(raw: dict[str, Any]) -> dict[str, Any]:
+    latent = LatentAttention(
+        q_rank=raw.get("q_lora_rank"),
+        kv_rank=int(raw["kv_lora_rank"]),
+        nope_dim=int(raw["qk_nope_head_dim"]),
+        rope_dim=int(raw["qk_rope_head_dim"]),
+        value_dim=int(raw["v_head_dim"]),
+    )
+    by_sigmoid = raw["model_type"] == "deepseek_v3"
+    count = int(raw.get("n_routed_experts") or raw.get("num_local_experts") or 0)
+    experts = ExpertsConfig(
+        first_layer=int(raw.get("first_k_dense_replace", 0)),
+        count=count,
+        per_token=int(raw["num_experts_per_tok"]),
+        shared=int(raw.get("n_shared_experts") or 0),
+        width=int(raw["moe_intermediate_size"]),
+        method="noaux_tc" if by_sigmoid else str(raw.get("topk_method", "greedy")),
+        groups=int(raw.get("n_group") or 1),
+        top_groups=int(raw.get("topk_group") or 1),
+        normalise=by_sigmoid and bool(raw.get("norm_topk_prob", True)),
+        scaling=float(raw.get("routed_scaling_factor", 1.0)),
+    )
+    return {"latent": latent, "experts": experts}
 
 
 def _eos(value: int | list[int] | None) -> tuple[int, ...]:
@@ -157,10 +233,30 @@ def _rope(raw: dict[str, Any]) -> tuple[float, RopeScaling]:
         return theta, RopeScaling()
     if kind == "linear":
         return theta, RopeScaling(kind, float(told["factor"]))
+    if kind == "yarn":
+        return theta, _yarn(told, int(raw["max_position_embeddings"]))
     return theta, RopeScaling(
         kind,
         float(told["factor"]),
         float(told["low_freq_factor"]),
         float(told["high_freq_factor"]),
         int(told["original_max_position_embeddings"]),
+    )
+
+
+def _yarn(told: dict[str, Any], max_len: int) -> RopeScaling:
+    original = int(told.get("original_max_position_embeddings") or max_len)
+    factor = told.get("factor")
+    given = told.get("attention_factor")
+    return RopeScaling(
+        "yarn",
+        max_len / original if factor is None else float(factor),
+        original_max_len=original,
+        yarn=Yarn(
+            beta_fast=float(told.get("beta_fast") or 32),
+            beta_slow=float(told.get("beta_slow") or 1),
+            mscale=float(told.get("mscale") or 0),
+            mscale_all_dim=float(told.get("mscale_all_dim") or 0),
+            attention_factor=None if given is None else float(given),
+        ),
     )

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from autotuner.worker.exposures import SERVED, Exposure, Outcome
 from autotuner.worker.live_settings import InForce
 from autotuner.worker.messages import StepOutput
+from autotuner.worker.metric_maker import MetricMaker
+from autotuner.worker.settings import CHOICES
 
 StepKind = Literal["decode", "prefill", "mixed"]
 
@@ -54,7 +56,7 @@ class WorkerMetrics:
         waiting: Callable[[], int],
     ) -> None:
         self.registry = CollectorRegistry()
-        make = _Maker(self.registry, model_name)
+        make = MetricMaker(self.registry, model_name)
         self._ttft = make.histogram(
             "time_to_first_token_seconds", "Arrival to first token", buckets.ttft_s
         )
@@ -99,9 +101,7 @@ class WorkerMetrics:
             "settings_generation", "Generation of the settings in force"
         )
         self._setting = make.labelled_gauge("setting", "A numeric knob's value in force", "knob")
-        self._settings_info = make.labelled_gauge(
-            "settings_info", "Other knobs in force", "schedule_policy"
-        )
+        self._settings_info = make.labelled_gauge("settings_info", "Other knobs in force", *CHOICES)
         self._model_name = model_name
         self._start_at_zero()
 
@@ -150,49 +150,12 @@ class WorkerMetrics:
 
     def settings(self, in_force: InForce) -> None:
         self._generation_gauge.set(in_force.generation)
+        knobs = asdict(in_force.settings)
         self._settings_info.clear()
-        for knob, value in asdict(in_force.settings).items():
-            if isinstance(value, str):
-                self._settings_info.labels(self._model_name, value).set(1)
-            else:
-                self._setting.labels(self._model_name, knob).set(value)
+        self._settings_info.labels(self._model_name, *(knobs.pop(name) for name in CHOICES)).set(1)
+        for knob, value in knobs.items():
+            self._setting.labels(self._model_name, knob).set(value)
 
     def text(self) -> bytes:
         """The page of `GET /metrics`, in Prometheus' text format."""
         return generate_latest(self.registry)
-
-
-class _Maker:
-    """Makes metrics with the prefix and the label that all of them have."""
-
-    def __init__(self, registry: CollectorRegistry, model_name: str) -> None:
-        self._registry, self._model_name = registry, model_name
-
-    def labelled_histogram(
-        self, name: str, told: str, edges: Iterable[float], label: str
-    ) -> Histogram:
-        labels = ("model_name", label)
-        return Histogram(
-            f"worker:{name}", told, labels, buckets=tuple(edges), registry=self._registry
-        )
-
-    def histogram(self, name: str, told: str, edges: Iterable[float]) -> Histogram:
-        labels = ("model_name",)
-        family = Histogram(
-            f"worker:{name}", told, labels, buckets=tuple(edges), registry=self._registry
-        )
-        return family.labels(self._model_name)
-
-    def labelled_counter(self, name: str, told: str, label: str) -> Counter:
-        return Counter(f"worker:{name}", told, ("model_name", label), registry=self._registry)
-
-    def counter(self, name: str, told: str) -> Counter:
-        family = Counter(f"worker:{name}", told, ("model_name",), registry=self._registry)
-        return family.labels(self._model_name)
-
-    def labelled_gauge(self, name: str, told: str, label: str) -> Gauge:
-        return Gauge(f"worker:{name}", told, ("model_name", label), registry=self._registry)
-
-    def gauge(self, name: str, told: str) -> Gauge:
-        family = Gauge(f"worker:{name}", told, ("model_name",), registry=self._registry)
-        return family.labels(self._model_name)

@@ -10,6 +10,8 @@ from autotuner.worker.engine_link import EngineTarget, run_model_engine
 from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.front import FrontLimits
 from autotuner.worker.observability import Buckets
+from autotuner.worker.pipeline.clean import NORMAL_FORMS
+from autotuner.worker.pipeline.options import PipelineOptions
 
 MIN_TOKEN_LENGTH = 16
 
@@ -21,8 +23,10 @@ class WorkerOptionError(ValueError):
 @dataclass(frozen=True)
 class WorkerOptions:
     """`port` 0 takes a free one. `drain_s` bounds how long running requests may still take at the
-    end, `apply_timeout_s` how long a change of settings may take (a change waits for the step that
-    runs). `engine_target` is the engine's main function: importable, as it runs in a new process.
+    end, `apply_timeout_s` how long a live change of settings may take (it waits for the step that
+    runs), `rebuild_timeout_s` one that takes new engines. `group_drain_s` bounds how long the
+    engines before those may take to finish their requests: None is the longest life of a request.
+    `engine_target` is the engine's main function: importable, as it runs in a new process.
     """
 
     engine: EngineOptions
@@ -31,19 +35,28 @@ class WorkerOptions:
     admin_token: str | None = None
     front: FrontLimits = field(default_factory=FrontLimits)
     buckets: Buckets = field(default_factory=Buckets)
+    pipeline: PipelineOptions = field(default_factory=PipelineOptions)
     backoff: Backoff = field(default_factory=Backoff)
     max_body_bytes: int = 4 * 2**20
     drain_s: float = 30.0
     engine_grace_s: float = 5.0
     apply_timeout_s: float = 30.0
+    rebuild_timeout_s: float = 300.0
+    group_drain_s: float | None = None
     engine_target: EngineTarget = run_model_engine
 
     def check(self) -> None:
-        """Raises WorkerOptionError for an admin API that anyone could reach, or a weak token."""
+        """Raises WorkerOptionError for an admin API that anyone could reach, a weak token, or a
+        Unicode form that there is not.
+        """
         if self.admin_token is not None and len(self.admin_token) < MIN_TOKEN_LENGTH:
             raise WorkerOptionError(
                 f"admin token: {len(self.admin_token)} characters are too few: "
                 f"give at least {MIN_TOKEN_LENGTH}, as `openssl rand -hex 32` makes them"
+            )
+        if self.pipeline.normal_form not in NORMAL_FORMS:
+            raise WorkerOptionError(
+                f"unicode-form={self.pipeline.normal_form!r}: give one of {', '.join(NORMAL_FORMS)}"
             )
         if self.admin_token is None and not is_loopback(self.host):
             raise WorkerOptionError(

@@ -26,7 +26,7 @@ class Reply:
     model: str
     created: int
 
-    def whole(self, text: str, outcome: Outcome, usage: dict[str, int]) -> dict[str, Any]:
+    def whole(self, text: str, outcome: Outcome, usage: dict[str, Any]) -> dict[str, Any]:
         """The body of an answer that is not streamed."""
         choice: dict[str, Any] = {"index": 0, "logprobs": None, "finish_reason": outcome}
         if self.kind == "chat.completion":
@@ -58,7 +58,7 @@ class EventWriter:
         self._first = False
         return _event(self._body(delta, piece.outcome))
 
-    def usage(self, usage: dict[str, int]) -> bytes:
+    def usage(self, usage: dict[str, Any]) -> bytes:
         """The event with the token counts; empty when nobody asked for it."""
         if not self._include_usage:
             return b""
@@ -84,12 +84,13 @@ class EventWriter:
         return self._reply.head(kind)
 
 
-def usage_body(prompt_tokens: int, output_tokens: int) -> dict[str, int]:
-    """OpenAI's `usage`."""
+def usage_body(prompt_tokens: int, output_tokens: int, cached_tokens: int = 0) -> dict[str, Any]:
+    """OpenAI's `usage`; `cached_tokens` of the prompt came from the prefix cache."""
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": output_tokens,
         "total_tokens": prompt_tokens + output_tokens,
+        "prompt_tokens_details": {"cached_tokens": cached_tokens},
     }
 
 

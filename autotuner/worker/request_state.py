@@ -24,14 +24,19 @@ class RequestState:
     generation_start: int
     arrival: Arrival
     output_tokens: int = 0
+    cached_tokens: int = 0
     queue_s: float | None = None
     first_at: float | None = None
     last_at: float | None = None
     gap_max_s: float | None = None
 
-    def admitted(self, wall: float) -> None:
-        """The engine took it up at `wall`; two clocks' rounding never makes the wait negative."""
+    def admitted(self, wall: float, cached_tokens: int = 0) -> None:
+        """An engine took it up at `wall`; two clocks' rounding never makes the wait negative.
+
+        `cached_tokens` of its prompt needed no computing.
+        """
         self.queue_s = max(0.0, wall - self.arrival.wall)
+        self.cached_tokens = cached_tokens
 
     def token(self, now: float) -> float | None:
         """Counts a token and returns the gap since the one before it (s); None for the first."""
@@ -71,6 +76,6 @@ class RequestState:
             e2el_s=e2el_s,
             prompt_tokens=self.prompt_tokens,
             output_tokens=self.output_tokens,
-            cached_tokens=0,
+            cached_tokens=self.cached_tokens,
             outcome=outcome,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -34,6 +35,10 @@ class Ring(Generic[T]):
         self._records.append(record)
         self._last_seq += 1
         return self._last_seq
+
+    def __reversed__(self) -> Iterator[T]:
+        """The records that are kept, newest first."""
+        return reversed(self._records)
 
     def read(self, after: int, limit: int) -> Page[T]:
         """At most `limit` records with a sequence number above `after`, oldest first.

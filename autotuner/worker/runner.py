@@ -1,6 +1,6 @@
-"""From a step's plan to its tokens: builds the tensors, runs the decoder, draws.
+"""From a step's plan to its tokens: builds the batch, has it run, draws.
 
-It knows devices and tensors, and nothing of queues, settings or why a step looks as it does.
+It knows tensors, and nothing of queues or why a step looks as it does.
 """
 
 from __future__ import annotations
@@ -10,67 +10,62 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from autotuner.worker.attention import plan_attention
-from autotuner.worker.kv import KVCache
-from autotuner.worker.model import Batch, Decoder
+from autotuner.worker.batch_sizes import padded_rows
+from autotuner.worker.batching import in_row_order, make_batch
+from autotuner.worker.executor import Executor
 from autotuner.worker.sampling import DrawParams, draw
+from autotuner.worker.scoring import Scores
 from autotuner.worker.sequence import Chunk, StepPlan
 from autotuner.worker.sequence import Sequence as RequestSequence
+from autotuner.worker.settings import WorkerSettings
 
 LogitsHook = Callable[[Sequence[Chunk], Tensor], None]
 
 
 class Runner:
-    """A decoder with its cache.
+    """An executor and the device that its batches go to.
 
     `on_logits`, when set, sees the chunks that yield a token and their logits [chunks, vocab_size].
     """
 
-    def __init__(self, decoder: Decoder, cache: KVCache) -> None:
-        self._decoder, self._cache = decoder, cache
+    def __init__(self, executor: Executor, device: torch.device) -> None:
+        self._executor, self._device = executor, device
         self.on_logits: LogitsHook | None = None
 
     @torch.inference_mode()
-    def run(self, plan: StepPlan) -> list[tuple[RequestSequence, int | None]]:
+    def run(
+        self, plan: StepPlan, settings: WorkerSettings, scores: Scores
+    ) -> list[tuple[RequestSequence, int | None]]:
         """Each sequence that yields a token, with the token drawn, None where it isn't finite."""
-        # Rows are laid out as attention reads them: single tokens by slot, then longer chunks.
-        chunks = sorted(plan.chunks, key=lambda c: (c.count > 1, c.sequence.slot))
-        yielding = [chunk for chunk in chunks if chunk.yields_token]
-        logits = self._decoder.forward(self._batch(chunks), self._cache)
+        chunks = in_row_order(plan.chunks)
+        singles = sum(chunk.count == 1 for chunk in chunks)
+        padded = padded_rows(singles, settings.batch_sizes, settings.max_num_seqs)
+        batch = make_batch(chunks, settings.attention, self._device, padded_singles=padded)
+        logits = self._executor.forward(batch)
+        yielding, last_rows = _last_rows(chunks, logits, scores)
         if not yielding:
             return []
+        if len(yielding) < len(logits):
+            logits = logits[last_rows]
         if self.on_logits is not None:
             self.on_logits(yielding, logits)
         tokens = draw(logits, [_draw_params(chunk) for chunk in yielding])
-        for chunk, token in zip(yielding, tokens, strict=True):
-            if token is None:
-                self._cache.clear(chunk.sequence.slot)
         return [(chunk.sequence, token) for chunk, token in zip(yielding, tokens, strict=True)]
 
-    def _batch(self, chunks: Sequence[Chunk]) -> Batch:
-        token_ids: list[int] = []
-        positions: list[int] = []
-        slots: list[int] = []
-        logits_rows: list[int] = []
-        for chunk in chunks:
-            token_ids += chunk.sequence.tokens[chunk.start : chunk.end]
-            positions += range(chunk.start, chunk.end)
-            slots += [chunk.sequence.slot] * chunk.count
-            if chunk.yields_token:
-                logits_rows.append(len(token_ids) - 1)
-        singles = [(c.sequence.slot, c.end) for c in chunks if c.count == 1]
-        longer = [(c.sequence.slot, c.start, c.count) for c in chunks if c.count > 1]
-        positions_there = self._tensor(positions)
-        return Batch(
-            self._tensor(token_ids),
-            positions_there,
-            self._cache.flat_rows(self._tensor(slots), positions_there),
-            self._tensor(logits_rows),
-            plan_attention(singles, longer, self._decoder.dtype, self._decoder.device),
-        )
 
-    def _tensor(self, values: Sequence[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=self._decoder.device)
+def _last_rows(
+    chunks: Sequence[Chunk], logits: Tensor, scores: Scores
+) -> tuple[list[Chunk], list[int]]:
+    """The chunks that yield a token, each with its row of the logits; scored rows are seen."""
+    yielding, rows, row = [], [], 0
+    for chunk in chunks:
+        first, row = row, row + len(chunk.wanted)
+        if chunk.sequence.score_from is not None:
+            scores.see(chunk, logits[first:row])
+        if chunk.yields_token:
+            yielding.append(chunk)
+            rows.append(row - 1)
+    return yielding, rows
 
 
 def _draw_params(chunk: Chunk) -> DrawParams:

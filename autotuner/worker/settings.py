@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 SchedulePolicy = Literal["fcfs", "length-grouped"]
-SCHEDULE_POLICIES: tuple[SchedulePolicy, ...] = ("fcfs", "length-grouped")
+BatchSizes = Literal["exact", "powers-of-two", "multiples-of-8"]
+AttentionMode = Literal["full", "sliding_window", "top_k"]
+WeightDtype = Literal["float32", "bfloat16", "int8"]
+
+SCHEDULE_POLICIES: tuple[SchedulePolicy, ...] = get_args(SchedulePolicy)
+CHOICES: dict[str, tuple[str, ...]] = {
+    "schedule_policy": SCHEDULE_POLICIES,
+    "batch_sizes": get_args(BatchSizes),
+    "attention": get_args(AttentionMode),
+    "weight_dtype": get_args(WeightDtype),
+}
+SWITCHES = ("memory_efficient",)
+# A change of one of these is blue/green: a new engine group is built and takes over.
+REBUILD_KNOBS = frozenset(
+    {
+        "weight_dtype",
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "data_parallel_size",
+        "num_threads",
+    }
+)
+CHANGES_ANSWERS = frozenset({"attention", "weight_dtype"})
 
 
 class InvalidSettingError(ValueError):
@@ -20,21 +42,46 @@ class InvalidSettingError(ValueError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What this worker can hold: the upper bounds of its knobs follow from it."""
+    """What this worker can hold: the upper bounds of its knobs follow from it.
 
-    kv_slots: int
+    `max_ranks` bounds the processes of all replicas together, `max_threads` their threads.
+    """
+
+    max_num_seqs: int
     max_model_len: int
     max_num_batched_tokens: int = 8192
+    max_tensor_parallel: int = 1
+    max_pipeline_parallel: int = 1
+    max_ranks: int = 1
+    max_threads: int = 1
+    weight_dtypes: tuple[str, ...] = CHOICES["weight_dtype"]
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """One full assignment of the live knobs; applied between two engine steps."""
+    """One full assignment of the knobs; live ones are applied between two engine steps."""
 
     max_num_seqs: int = 32
     batch_timeout_ms: int = 0
+    batch_sizes: BatchSizes = "exact"
     max_num_batched_tokens: int = 512
+    memory_efficient: bool = False
     schedule_policy: SchedulePolicy = "fcfs"
+    attention: AttentionMode = "full"
+    weight_dtype: WeightDtype = "float32"
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+    num_threads: int = 1
+
+    @property
+    def ranks(self) -> int:
+        """Processes that compute, over all replicas."""
+        return self.data_parallel_size * self.tensor_parallel_size * self.pipeline_parallel_size
+
+    def needs_rebuild(self, other: WorkerSettings) -> bool:
+        """Whether going over to `other` takes a new engine group."""
+        return any(getattr(self, name) != getattr(other, name) for name in REBUILD_KNOBS)
 
     def updated(self, changes: Mapping[str, Any], limits: Limits) -> WorkerSettings:
         """These settings with `changes` applied; raises InvalidSettingError and changes nothing."""
@@ -45,34 +92,73 @@ class WorkerSettings:
                     name, value, f"unknown knob; known: {', '.join(sorted(known))}"
                 )
             _check(name, value, limits)
-        return replace(self, **changes)
+        settings = replace(self, **changes)
+        _check_together(settings, changes, limits)
+        return settings
 
 
 def int_ranges(limits: Limits) -> dict[str, tuple[int, int]]:
     """Inclusive (least, greatest) of each whole-number knob."""
     return {
-        "max_num_seqs": (1, limits.kv_slots),
+        "max_num_seqs": (1, limits.max_num_seqs),
         "batch_timeout_ms": (0, 100),
         "max_num_batched_tokens": (16, limits.max_num_batched_tokens),
+        "tensor_parallel_size": (1, min(limits.max_ranks, limits.max_tensor_parallel)),
+        "pipeline_parallel_size": (1, min(limits.max_ranks, limits.max_pipeline_parallel)),
+        "data_parallel_size": (1, limits.max_ranks),
+        "num_threads": (1, limits.max_threads),
     }
 
 
 def _check(name: str, value: object, limits: Limits) -> None:
-    if name == "schedule_policy":
-        if value not in SCHEDULE_POLICIES:
-            raise InvalidSettingError(name, value, f"give one of {', '.join(SCHEDULE_POLICIES)}")
+    if name in SWITCHES:
+        if not isinstance(value, bool):
+            raise InvalidSettingError(name, value, "give true or false")
+        return
+    if name in CHOICES:
+        choices = _choices(name, limits)
+        if value not in choices:
+            raise InvalidSettingError(name, value, f"give one of {', '.join(choices)}")
         return
     least, greatest = int_ranges(limits)[name]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= greatest:
         raise InvalidSettingError(name, value, f"give a whole number from {least} to {greatest}")
 
 
+def _choices(name: str, limits: Limits) -> tuple[str, ...]:
+    return limits.weight_dtypes if name == "weight_dtype" else CHOICES[name]
+
+
+def _check_together(settings: WorkerSettings, changes: Mapping[str, Any], limits: Limits) -> None:
+    """Sizes that are fine one by one and too many together."""
+    name = next((name for name in changes if name in REBUILD_KNOBS), "data_parallel_size")
+    value = getattr(settings, name)
+    if settings.ranks > limits.max_ranks:
+        raise InvalidSettingError(
+            name,
+            value,
+            f"tensor x pipeline x data parallel make {settings.ranks} processes and this worker "
+            f"may have {limits.max_ranks}: lower one of them",
+        )
+    threads = settings.ranks * settings.num_threads
+    if threads > max(limits.max_threads, settings.ranks):
+        raise InvalidSettingError(
+            name,
+            value,
+            f"{settings.ranks} processes of {settings.num_threads} threads are more than this "
+            f"machine's {limits.max_threads} cores: lower one of them",
+        )
+
+
 def capabilities(limits: Limits) -> dict[str, dict[str, Any]]:
     """Each knob's type, range and whether it changes live: what `GET /admin/settings` tells."""
-    common = {"live": True, "changes_answers": False}
     told: dict[str, dict[str, Any]] = {
-        name: {"type": "int", "min": least, "max": greatest, **common}
+        name: {"type": "int", "min": least, "max": greatest}
         for name, (least, greatest) in int_ranges(limits).items()
     }
-    told["schedule_policy"] = {"type": "choice", "values": list(SCHEDULE_POLICIES), **common}
+    told |= {name: {"type": "choice", "values": list(_choices(name, limits))} for name in CHOICES}
+    told |= {name: {"type": "bool"} for name in SWITCHES}
+    for name, knob in told.items():
+        knob["live"] = name not in REBUILD_KNOBS
+        knob["changes_answers"] = name in CHANGES_ANSWERS
     return told

@@ -1,30 +1,34 @@
-"""Puts a worker together: engine, settings, requests and metrics; HTTP stands on top of it."""
+"""Puts a worker together: engines, settings, requests and metrics; HTTP stands on top of it."""
 
 from __future__ import annotations
 
 import logging
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from autotuner.worker.chat_template import ChatTemplate
-from autotuner.worker.engine_client import EngineClient
-from autotuner.worker.engine_options import EngineOptions
+from autotuner.worker.engine_link import EngineLink
+from autotuner.worker.feedback import FeedbackLog
+from autotuner.worker.fleet import Fleet, Patience, RebuildOutcome
+from autotuner.worker.fleet_metrics import FleetMetrics
 from autotuner.worker.front import Clocks, Front
-from autotuner.worker.intake import Intake
 from autotuner.worker.live_settings import InForce, LiveSettings
-from autotuner.worker.messages import EngineReady, FromEngine, SettingsApplied, StepOutput
+from autotuner.worker.messages import EngineReady, ScoreOutput, StepOutput
+from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.observability import WorkerMetrics
 from autotuner.worker.options import WorkerOptions
-from autotuner.worker.settings import InvalidSettingError, Limits
+from autotuner.worker.pipeline.feature_log import FeatureLog
+from autotuner.worker.pipeline.pipeline import Pipeline
+from autotuner.worker.settings import Limits
 from autotuner.worker.tokens import TextTokenizer
 
 log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One boot of a worker; it listens to its engine. `on_fatal` hears that it can't ever serve."""
+    """One boot of a worker; it listens to its engines. `on_fatal` hears that it can never serve."""
 
     def __init__(self, options: WorkerOptions, on_fatal: Callable[[str], None]) -> None:
         """Reads the tokenizer; raises FileNotFoundError when the model folder has none."""
@@ -35,12 +39,10 @@ class Worker:
         self.limits: Limits | None = None
         self._on_fatal = on_fatal
         tokenizer = TextTokenizer.from_folder(options.engine.model)
-        self.intake = Intake(tokenizer, ChatTemplate.from_folder(options.engine.model))
         initial = InForce(options.engine.settings, options.engine.generation, self.started_at)
-        self._engine = EngineClient(
-            options.engine_target, self._engine_options, self, options.backoff
-        )
-        self.settings = LiveSettings(self.boot_id, initial, self._engine.send)
+        connect = partial(EngineLink, options.engine_target)
+        self._fleet = Fleet(options.engine, connect, self, options.backoff, _patience(options))
+        self.settings = LiveSettings(self.boot_id, initial, self._fleet)
         self.front = Front(
             options.front,
             tokenizer,
@@ -48,10 +50,21 @@ class Worker:
             lambda running, waiting: WorkerMetrics(
                 self.model_name, options.buckets, running, waiting
             ),
-            self._engine.send,
+            self._fleet,
             Clocks(time.time, time.monotonic),
         )
         self.front.metrics.settings(initial)
+        make = MetricMaker(self.front.metrics.registry, self.model_name)
+        self._fleet_metrics = FleetMetrics(make)
+        self.pipeline = Pipeline(
+            self.model_name,
+            tokenizer,
+            ChatTemplate.from_folder(options.engine.model),
+            options.pipeline,
+            make,
+            FeatureLog(time.time),
+        )
+        self.feedback = FeedbackLog(self.front.exposure_of, time.time, make)
 
     @property
     def max_model_len(self) -> int:
@@ -60,49 +73,51 @@ class Worker:
         return asked if self.limits is None else self.limits.max_model_len
 
     def start(self) -> None:
-        """Starts the engine; `front.outage` is None once it is ready."""
-        self._engine.start()
+        """Starts the engines; `front.outage` is None once they are ready."""
+        self._fleet.start()
 
     async def stop(self) -> None:
-        """Ends the engine; what is still in flight fails."""
-        self.front.on_engine_lost("the worker is shutting down")
-        await self._engine.stop(self.options.engine_grace_s)
+        """Ends the engines; what is still in flight fails."""
+        self.front.fail_all("the worker is shutting down")
+        self.pipeline.close()
+        await self._fleet.stop()
 
-    # ---- EngineListener
-    def on_message(self, message: FromEngine) -> None:
-        if isinstance(message, StepOutput):
-            self.front.on_step(message)
-        elif isinstance(message, SettingsApplied):
-            self.settings.on_applied(message)
-            self.front.metrics.settings(self.settings.in_force)
-        elif isinstance(message, EngineReady):
-            self._ready(message)
+    # ---- FleetListener
+    def on_step(self, step: StepOutput) -> None:
+        self.front.on_step(step)
+        self._fleet_metrics.step(step)
 
-    def on_lost(self, reason: str) -> None:
-        self.settings.on_engine_lost(reason)
-        self.front.on_engine_lost(reason)
+    def on_score(self, output: ScoreOutput) -> None:
+        self.front.on_score(output)
+
+    def on_requests_lost(self, request_ids: Sequence[str], reason: str) -> None:
+        self.front.on_requests_lost(request_ids, reason)
+
+    def on_group(self, told: EngineReady) -> None:
+        log.info("engines ready: %s, %s, %.1f s", self.model_name, told.weight_dtype, told.load_s)
+        self.limits = told.limits
+
+    def on_serving(self, replicas: int, outage: str | None) -> None:
+        self._fleet_metrics.replicas(replicas)
+        self.front.outage = outage
+
+    def on_in_force(self, in_force: InForce) -> None:
+        self.settings.on_in_force(in_force)
+        self.front.metrics.settings(in_force)
+
+    def on_rebuilt(self, outcome: RebuildOutcome, took_s: float) -> None:
+        self._fleet_metrics.rebuilt(outcome, took_s)
 
     def on_fatal(self, reason: str) -> None:
-        self.on_lost(reason)
+        self.front.fail_all(reason)
         self._on_fatal(reason)
 
-    def _ready(self, message: EngineReady) -> None:
-        log.info(
-            "engine ready: %s, %s, %.1f s", self.model_name, message.weight_dtype, message.load_s
-        )
-        first, self.limits = self.limits is None, message.limits
-        self.front.on_engine_ready()
-        if first:
-            self._check_initial(message.limits)
 
-    def _check_initial(self, limits: Limits) -> None:
-        """Start-up settings beyond what the engine holds are an operator's error, not a wish."""
-        try:
-            self.settings.in_force.settings.updated(asdict(self.settings.in_force.settings), limits)
-        except InvalidSettingError as error:
-            self.on_fatal(str(error))
-
-    def _engine_options(self) -> EngineOptions:
-        """A later engine starts with the settings in force and their generation."""
-        now = self.settings.in_force
-        return replace(self.options.engine, settings=now.settings, generation=now.generation)
+def _patience(options: WorkerOptions) -> Patience:
+    drain_s = options.group_drain_s
+    return Patience(
+        apply_s=options.apply_timeout_s,
+        rebuild_s=options.rebuild_timeout_s,
+        drain_s=options.front.request_timeout_s if drain_s is None else drain_s,
+        grace_s=options.engine_grace_s,
+    )

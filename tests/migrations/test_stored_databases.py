@@ -14,7 +14,8 @@ from alembic.script import ScriptDirectory
 from autotuner.domain.errors import ConfigError
 from autotuner.domain.experiment import Verdict
 from autotuner.domain.knobs import Settings
-from autotuner.history.records import DecisionOutcome, Mode
+from autotuner.domain.mode import Mode
+from autotuner.history.records import DecisionOutcome
 from autotuner.history.store import open_history
 from autotuner.history.upgrade import current, pending
 from autotuner.resources import resource_folder

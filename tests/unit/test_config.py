@@ -13,9 +13,11 @@ from autotuner.config import (
     load_policy,
     parse_config,
     parse_policy,
+    read_secret,
 )
 from autotuner.domain.errors import ConfigError
 from autotuner.domain.knobs import Settings
+from autotuner.domain.mode import Mode
 from autotuner.resources import resource_folder
 
 POLICIES = resource_folder("policies")
@@ -82,6 +84,52 @@ def test_an_unknown_policy_names_those_there_are(tmp_path: Path) -> None:
         load_config(tmp_path / "bad.yaml")
     with pytest.raises(ConfigError, match="can't be read"):
         load_config(tmp_path / "absent.yaml")
+
+
+def test_a_secret_file_holds_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("  abc-DEF\n")
+    assert read_secret(file, "f") == "abc-DEF"
+    assert read_secret(file, "f", for_header=True) == "abc-DEF"
+    file.write_text("schlüssel zwei\n")
+    assert read_secret(file, "f") == "schlüssel zwei"
+    assert read_secret(None, "f") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "for_header", "told"),
+    [
+        (b"", False, "must hold one line"),
+        (b"\n", True, "must hold one line"),
+        (b"a\nb", False, "must hold one line"),
+        (b"two words", True, "one word of ASCII"),
+        ("schlüssel".encode(), True, "one word of ASCII"),
+        (b"\xff\xfe", False, "not UTF-8"),
+    ],
+)
+def test_a_file_without_a_usable_secret_is_refused(
+    tmp_path: Path, content: bytes, for_header: bool, told: str
+) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=told) as caught:
+        read_secret(file, "targets.a.admin_token_file", for_header=for_header)
+    assert str(caught.value).startswith("targets.a.admin_token_file=")
+    assert "words" not in str(caught.value)
+
+
+def test_a_secret_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.txt'?: can't be read"):
+        read_secret(tmp_path / "none.txt", "f")
+
+
+def test_a_targets_mode_is_one_of_three() -> None:
+    target = {"name": "a", "url": "http://x"}
+    assert parse_config({"targets": [target]}).targets[0].mode is Mode.ACTIVE
+    advised = parse_config({"targets": [{**target, "mode": "advisory"}]})
+    assert advised.targets[0].mode is Mode.ADVISORY
+    with pytest.raises(ConfigError, match=r"targets\.0\.mode='off'"):
+        parse_config({"targets": [{**target, "mode": "off"}]})
 
 
 def test_the_schema_knows_every_key() -> None:

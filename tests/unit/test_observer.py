@@ -35,12 +35,18 @@ def test_only_requests_of_the_live_generation_are_judged() -> None:
     assert traffic.workload.rate_rps == pytest.approx(4 / 20)
 
 
-def test_a_client_that_went_away_is_nobodys_fault_but_a_rejection_is() -> None:
+def test_a_client_that_left_in_time_is_nobodys_fault_but_a_rejection_is() -> None:
     seen = [request(90), request(91, outcome=Outcome.ABORT), request(92, outcome=Outcome.REJECTED)]
     traffic = summarise(seen, LIVE, SLO_1S, 20.0)
     assert traffic.requests == 2
     assert traffic.attainment == 0.5
     assert len(traffic.workload.prompt_tokens) == 1
+
+
+def test_a_client_that_left_after_a_deadline_was_not_served_well() -> None:
+    seen = [request(90), request(91, ttft_s=1.5, outcome=Outcome.ABORT)]
+    traffic = summarise(seen, LIVE, SLO_1S, 20.0)
+    assert (traffic.requests, traffic.attainment) == (2, 0.5)
 
 
 def test_nothing_seen_is_not_zero_attainment() -> None:

@@ -10,13 +10,13 @@ import pytest
 from autotuner.abtest import switchback
 from autotuner.domain.experiment import Arm, Plan, Verdict
 from autotuner.domain.knobs import Knob, KnobSpace, Settings
+from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LiveSettings, Proposal, ProposalContext, Workload
 from autotuner.domain.slo import SLO
 from autotuner.domain.telemetry import Exposure, ExposureBatch, Outcome
 from autotuner.tuner import (
     Action,
     Decision,
-    Mode,
     Observation,
     Rules,
     Traffic,

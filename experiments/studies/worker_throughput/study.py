@@ -1,13 +1,13 @@
-"""Output tokens per second of the worker's engine against transformers' static batching.
+"""Tokens per second of the worker's engine against other engines, and against the machine's floor.
 
-One thread, the same weights and prompts; runs of both are interleaved in one process.
+One thread each, the same weights and prompts; every engine in its own process, runs interleaved.
 """
 
 from __future__ import annotations
 
 import random
 import statistics
-import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,202 +15,250 @@ from typing import Any
 
 import torch
 
-from autotuner.worker.allocator import keep_freed_memory
-from autotuner.worker.dtypes import cpu_has_bf16_units
-from autotuner.worker.engine import Engine
-from autotuner.worker.engine_options import EngineOptions, WeightDtype
-from autotuner.worker.messages import AddRequest, SamplingParams
-from autotuner.worker.settings import WorkerSettings
-from autotuner.worker.weights import ModelConfig, resolve_model
+from autotuner.worker.cpu_features import default_weight_dtype
+from autotuner.worker.model_config import ModelConfig
+from autotuner.worker.weights import resolve_model
 from experiments.studies import _common
+from experiments.studies.worker_throughput import peers
+from experiments.studies.worker_throughput.figure import draw
+from experiments.studies.worker_throughput.floors import Bench, Floors, Machine
+from experiments.studies.worker_throughput.jobs import (
+    Answer,
+    Job,
+    decode_rate,
+    output_rate,
+    prefill_rate,
+)
 
 SEED = 0
-PROMPT_TOKENS = (64, 256)
-SPEEDUP_TARGET = 1.4
-OWN, THEIRS = "own engine", "transformers"
+PROMPT_TOKENS = (64, 256)  # end to end
+CONTEXT_TOKENS = 140  # of decode, on average
+FLOOR_TARGET = 0.60
+Kind = str
+DECODE, PREFILL, END_TO_END = "decode", "prefill", "end to end"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`requests` all at once, `output_tokens` each; `repeats` counted runs of each engine."""
+    """`repeats` counted runs of every size by every engine, after one that warms up."""
 
+    batches: tuple[int, ...]
+    decode_tokens: int
+    prefills: tuple[int, ...]
     requests: int
     output_tokens: int
     repeats: int
+    bench_bytes: int
+    own_dtypes: tuple[str, ...]
 
 
-FULL = Plan(requests=32, output_tokens=64, repeats=3)
-QUICK = Plan(requests=4, output_tokens=8, repeats=1)
+def _plan(quick: bool) -> Plan:
+    default = default_weight_dtype("cpu")
+    if quick:
+        return Plan((1, 4), 6, (128,), 4, 6, 1, 64 * 2**20, (default,))
+    dtypes = tuple(dict.fromkeys((default, "float32")))
+    return Plan((1, 4, 8, 16, 32), 48, (128, 1500), 32, 64, 5, 512 * 2**20, dtypes)
 
 
 @dataclass(frozen=True)
-class Timing:
-    """One run. With one thread, CPU time is wall time on a core that nobody else uses."""
+class Size:
+    """A job and the figure (tokens per second) that its answer gives."""
 
-    wall_s: float
-    cpu_s: float
+    kind: Kind
+    amount: int  # batch, prompt tokens, requests
+    job: Job
+    rate: Callable[[Answer], float]
+
+    @property
+    def name(self) -> str:
+        unit = {DECODE: "batch {}", PREFILL: "{} tokens", END_TO_END: "{} requests"}[self.kind]
+        return f"{self.kind}, {unit.format(self.amount)}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the counted runs of one engine at one size gave."""
+
+    rates: tuple[float, ...]
+    cpu_over_wall: float
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.rates)
+
+
+Results = dict[tuple[peers.Engine, str], Measured]
 
 
 def run(quick: bool, out: Path) -> dict[str, Any]:
     """Measures, writes results.json and figure.png into `out`, returns the results."""
-    torch.set_num_threads(1)
-    keep_freed_memory()  # as the worker does; transformers gains from it too
-    plan = QUICK if quick else FULL
+    plan = _plan(quick)
     folder = resolve_model(None)
-    prompts = _prompts(plan, ModelConfig.from_folder(folder).vocab_size)
-    rows = [row for dtype in _dtypes() for row in _rows(folder, dtype, prompts, plan)]
-    default = _dtypes()[0]
+    config = ModelConfig.from_folder(folder)
+    sizes = _sizes(plan, config.vocab_size)
+    engines = _engines(plan)
+    default = plan.own_dtypes[0]
+    bench = Bench(plan.bench_bytes, getattr(torch, default))
+    with peers.Peers(engines, folder) as started:
+        measured, machine = _measure(plan, sizes, started.running, bench)
+        told = _told(started)
+    floors = Floors(config, machine, getattr(torch, default).itemsize)
+    rows = _rows(measured, sizes, floors, default) + [
+        {"engine": engine.name, "dtype": engine.dtype, "size": peers.NOT_INSTALLED}
+        for engine in started.missing
+    ]
     content = _common.results(
         "worker_throughput",
-        packages=("torch", "transformers"),
+        packages=("torch",),
         seeds=[SEED],
         rows=rows,
-        checks=_checks(rows, default),
+        checks=_checks(rows, sizes, default),
         quick=quick,
         default_dtype=default,
+        engines=told,
+        one_thread={
+            "read_gb_per_s": round(machine.read_bytes_per_s / 1e9, 2),
+            "read_with": machine.read_with,
+            "gemm_gflop_per_s": round(machine.flops_per_s / 1e9, 1),
+        },
     )
     _common.write(out, content)
-    _draw(rows, out / "figure.png")
+    draw(rows, default, out / "figure.png")
     return content
 
 
-def _dtypes() -> tuple[WeightDtype, ...]:
-    """The default dtype of this machine first."""
-    return ("bfloat16", "float32") if cpu_has_bf16_units() else ("float32",)
-
-
-def _prompts(plan: Plan, vocab_size: int) -> list[list[int]]:
-    source = random.Random(SEED)
+def _engines(plan: Plan) -> list[peers.Engine]:
+    default = plan.own_dtypes[0]
     return [
-        [source.randrange(vocab_size) for _ in range(source.randint(*PROMPT_TOKENS))]
-        for _ in range(plan.requests)
+        *(peers.Engine(peers.OWN, "own_engine", dtype) for dtype in plan.own_dtypes),
+        peers.Engine(peers.STATIC, "transformers_static", default),
+        peers.Engine(peers.CONTINUOUS, "transformers_continuous", default),
+        peers.Engine(peers.VLLM, "vllm_cpu", default),
     ]
+
+
+def _sizes(plan: Plan, vocab_size: int) -> list[Size]:
+    """Random prompts, the same for every engine and run."""
+    source = random.Random(SEED)
+
+    def prompt(tokens: int) -> list[int]:
+        return [source.randrange(vocab_size) for _ in range(tokens)]
+
+    first = CONTEXT_TOKENS - plan.decode_tokens // 2
+    return [
+        *(
+            Size(DECODE, n, Job([prompt(first) for _ in range(n)], plan.decode_tokens), decode_rate)
+            for n in plan.batches
+        ),
+        *(Size(PREFILL, n, Job([prompt(n)], 1), prefill_rate(n)) for n in plan.prefills),
+        Size(
+            END_TO_END,
+            plan.requests,
+            Job(
+                [prompt(source.randint(*PROMPT_TOKENS)) for _ in range(plan.requests)],
+                plan.output_tokens,
+            ),
+            output_rate,
+        ),
+    ]
+
+
+def _measure(
+    plan: Plan, sizes: list[Size], running: list[peers.Peer], bench: Bench
+) -> tuple[Results, Machine]:
+    """Every engine runs a size before the next size comes; who is first changes every round."""
+    answers: dict[tuple[peers.Engine, str], list[Answer]] = defaultdict(list)
+    machine = bench.measure(repeats=3)
+    for repeat in range(plan.repeats + 1):
+        machine = machine.best_of(bench.measure(repeats=3))
+        shift = repeat % len(running)
+        for size in sizes:
+            for peer in running[shift:] + running[:shift]:
+                answer = peer.run(size.job)
+                if repeat:  # the first round warms up
+                    answers[peer.engine, size.name].append(answer)
+    rate = {size.name: size.rate for size in sizes}
+    return {
+        key: Measured(
+            tuple(rate[key[1]](answer) for answer in given),
+            statistics.median(answer.cpu_s / answer.wall_s for answer in given),
+        )
+        for key, given in answers.items()
+    }, machine
+
+
+def _told(started: peers.Peers) -> dict[str, Any]:
+    """Versions and notes of every engine, by its label."""
+    running = {
+        peer.engine.label: {**peer.versions, **({"note": peer.note} if peer.note else {})}
+        for peer in started.running
+    }
+    return running | {engine.label: peers.NOT_INSTALLED for engine in started.missing}
 
 
 def _rows(
-    folder: Path, dtype: WeightDtype, prompts: list[list[int]], plan: Plan
+    measured: Results, sizes: list[Size], floors: Floors, default: str
 ) -> list[dict[str, Any]]:
-    runs: dict[str, Callable[[], None]] = {
-        OWN: _own(folder, dtype, prompts, plan.output_tokens),
-        THEIRS: _theirs(folder, dtype, prompts, plan.output_tokens),
-    }
-    timings: dict[str, list[Timing]] = {name: [] for name in runs}
-    for repeat in range(plan.repeats + 1):
-        for name, once in runs.items():
-            timing = _timed(once)
-            if repeat:  # the first run of each warms up
-                timings[name].append(timing)
-    tokens = plan.requests * plan.output_tokens
-    return [_row(name, dtype, tokens, measured) for name, measured in timings.items()]
+    by_name = {size.name: size for size in sizes}
+    rows = []
+    for (engine, name), result in measured.items():
+        size = by_name[name]
+        row = {
+            "engine": engine.name,
+            "dtype": engine.dtype,
+            "size": name,
+            "kind": size.kind,
+            "amount": size.amount,
+            "tokens_per_s": round(result.median, 2),
+            "tokens_per_s_runs": [round(rate, 2) for rate in result.rates],
+            "cpu_over_wall": round(result.cpu_over_wall, 3),
+        }
+        if size.kind == DECODE and engine.dtype == default:
+            row |= _against_floors(size.amount, result.median, floors)
+        rows.append(row)
+    return rows
 
 
-def _row(name: str, dtype: str, tokens: int, timings: list[Timing]) -> dict[str, Any]:
-    by_cpu = [tokens / timing.cpu_s for timing in timings]
-    by_wall = [tokens / timing.wall_s for timing in timings]
+def _against_floors(batch: int, tokens_per_s: float, floors: Floors) -> dict[str, float]:
+    step_s = batch / tokens_per_s
+    memory_s = floors.memory_s(batch, CONTEXT_TOKENS)
+    arithmetic_s = floors.arithmetic_s(batch, CONTEXT_TOKENS)
     return {
-        "engine": name,
-        "dtype": dtype,
-        "output_tokens": tokens,
-        "tokens_per_cpu_s": round(statistics.median(by_cpu), 1),
-        "tokens_per_cpu_s_runs": [round(value, 1) for value in by_cpu],
-        "tokens_per_wall_s": round(statistics.median(by_wall), 1),
-        "tokens_per_wall_s_runs": [round(value, 1) for value in by_wall],
+        "step_ms": round(1000 * step_s, 3),
+        "memory_floor_ms": round(1000 * memory_s, 3),
+        "arithmetic_floor_ms": round(1000 * arithmetic_s, 3),
+        "of_memory_floor": round(memory_s / step_s, 4),
+        "of_greater_floor": round(max(memory_s, arithmetic_s) / step_s, 4),
     }
 
 
-def _timed(once: Callable[[], None]) -> Timing:
-    wall, cpu = time.perf_counter(), time.process_time()
-    once()
-    return Timing(time.perf_counter() - wall, time.process_time() - cpu)
-
-
-def _own(
-    folder: Path, dtype: WeightDtype, prompts: list[list[int]], output_tokens: int
-) -> Callable[[], None]:
-    settings = WorkerSettings(max_num_seqs=len(prompts))
-    engine = Engine(EngineOptions(folder, dtype, settings=settings))
-    sampling = SamplingParams(max_tokens=output_tokens, temperature=0.0, ignore_eos=True)
-
-    def once() -> None:
-        for index, prompt in enumerate(prompts):
-            engine.add(AddRequest(f"{index}", prompt, sampling, arrival=0.0))
-        tokens = 0
-        while engine.wait_s() is not None:
-            tokens += len(engine.step().tokens)
-        if tokens != len(prompts) * output_tokens:
-            raise RuntimeError(
-                f"{tokens} tokens came, {len(prompts) * output_tokens} were asked for"
+def _checks(rows: list[dict[str, Any]], sizes: list[Size], default: str) -> list[dict[str, Any]]:
+    own = {r["size"]: r for r in rows if r["engine"] == peers.OWN and r["dtype"] == default}
+    checks = []
+    for size in sizes:
+        others = {
+            row["engine"]: row["tokens_per_s"]
+            for row in rows
+            if row["size"] == size.name and row["engine"] != peers.OWN
+        }
+        if others:
+            best = max(others, key=lambda name: others[name])
+            ahead = round(own[size.name]["tokens_per_s"] / others[best], 3)
+            name = f"{size.name}: tokens/s over the fastest peer ({best})"
+            checks.append(_common.check(name, ahead, "times", 1.0, "at_least"))
+    decodes = [row for row in own.values() if row["kind"] == DECODE]
+    for row in (decodes[0], decodes[-1]):
+        checks += [
+            _common.check(
+                f"{row['size']}: share of the {floor} floor",
+                row[field],
+                "of the floor",
+                FLOOR_TARGET,
+                "at_least",
             )
-
-    return once
-
-
-def _theirs(
-    folder: Path, dtype: WeightDtype, prompts: list[list[int]], output_tokens: int
-) -> Callable[[], None]:
-    """generate() on one batch padded on the left to the longest prompt."""
-    from transformers import AutoModelForCausalLM, GenerationConfig
-
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
-    model.eval()
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(p)) + p for p in prompts])
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-    make_config: Any = GenerationConfig
-    config = make_config(
-        max_new_tokens=output_tokens,
-        min_new_tokens=output_tokens,
-        do_sample=False,
-        pad_token_id=0,
-        eos_token_id=None,
-    )
-
-    def once() -> None:
-        with torch.inference_mode():
-            answer = model.generate(ids, attention_mask=mask, generation_config=config)
-        if answer.shape != (len(prompts), longest + output_tokens):
-            raise RuntimeError(f"transformers returned {tuple(answer.shape)}")
-
-    return once
-
-
-def _checks(rows: list[dict[str, Any]], default: str) -> list[dict[str, Any]]:
-    median = {
-        (row["engine"], row["dtype"], unit): float(row[unit])
-        for row in rows
-        for unit in ("tokens_per_cpu_s", "tokens_per_wall_s")
-    }
-
-    def speedup(unit: str) -> float:
-        return round(median[OWN, default, unit] / median[THEIRS, default, unit], 2)
-
-    return [
-        _common.check(
-            f"output tokens per {clock} second over transformers, {default}, one thread",
-            speedup(unit),
-            "times",
-            SPEEDUP_TARGET,
-            "at_least",
-        )
-        for clock, unit in (("CPU", "tokens_per_cpu_s"), ("wall", "tokens_per_wall_s"))
-    ]
-
-
-def _draw(rows: list[dict[str, Any]], path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 2.8), layout="constrained")
-    axes = figure.subplots()
-    labels = [f"{row['engine']}\n{row['dtype']}" for row in rows]
-    values = [row["tokens_per_cpu_s"] for row in rows]
-    colours = ["#2a78b5" if row["engine"] == OWN else "#b0b0b0" for row in rows]
-    bars = axes.barh(labels, values, color=colours)
-    axes.bar_label(bars, fmt="%.0f", padding=12)
-    for index, row in enumerate(rows):
-        runs = row["tokens_per_cpu_s_runs"]
-        axes.plot(runs, [index] * len(runs), "|", color="black", markersize=8)
-    axes.invert_yaxis()
-    axes.margins(x=0.12)
-    axes.set_xlabel("output tokens per CPU second, one thread (median; each run a tick)")
-    axes.set_title(f"{rows[0]['output_tokens']} output tokens, all requests at once")
-    figure.savefig(path, dpi=120)
+            for floor, field in (
+                ("memory", "of_memory_floor"),
+                ("greater (memory or arithmetic)", "of_greater_floor"),
+            )
+        ]
+    return checks

@@ -71,6 +71,47 @@ def test_two_writers_of_one_experiment_agree(history: History, build: Build) -> 
     assert repr(history.experiment("e1")) == repr(build("e1", pairs=3))
 
 
+def test_what_is_written_together_is_kept_together(history: History, build: Build) -> None:
+    with history.together():
+        history.record_experiment(build("e1"))
+        history.record_decision("chat", "START", "go", at=1.0, experiment_id="e1")
+        assert history.experiment("e1") is not None
+    assert [d.reason for d in history.decisions("chat")] == ["go"]
+
+
+def test_what_is_written_together_is_lost_together(history: History, build: Build) -> None:
+    def fail() -> None:
+        with history.together():
+            history.record_experiment(build("e1"))
+            with history.together():
+                history.set_incumbent("chat", SETTINGS[0], at=1.0, why="won")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert history.experiment("e1") is None
+    assert history.incumbent("chat") is None
+    history.set_incumbent("chat", SETTINGS[1], at=2.0, why="the next one stands alone again")
+    assert history.incumbent("chat") is not None
+
+
+def test_a_refusal_undoes_what_was_written_together(history: History) -> None:
+    def refused() -> None:
+        with history.together():
+            history.set_incumbent("chat", SETTINGS[0], at=1.0, why="won")
+            history.record_decision("chat", "START", "go", at=1.0, experiment_id="unknown")
+
+    with pytest.raises(HistoryError, match="must be recorded before"):
+        refused()
+    assert history.incumbent("chat") is None
+
+
+def test_other_threads_take_no_part_in_it(history: History) -> None:
+    with ThreadPoolExecutor(1) as pool, history.together():
+        history.set_incumbent("chat", SETTINGS[0], at=1.0, why="not committed yet")
+        assert pool.submit(history.incumbent, "chat").result() is None
+
+
 @pytest.mark.process
 def test_processes_lose_nothing(history: History, url: str) -> None:
     writers = [writer(url, name, 20) for name in "ab"]

@@ -7,7 +7,8 @@ import pytest
 
 from autotuner.domain.errors import HistoryError
 from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast, ForecastPoint
-from autotuner.history.records import Ask, Mode, OutboxMessage
+from autotuner.domain.mode import Mode
+from autotuner.history.records import Ask, OutboxMessage
 from autotuner.history.store import History
 
 ALERT = Alert(

@@ -9,13 +9,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autotuner.domain.errors import (
-    ConfigError,
     SettingsRefusedError,
     StaleGenerationError,
     TargetError,
@@ -23,7 +21,6 @@ from autotuner.domain.errors import (
 )
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import LiveSettings
-from autotuner.targets.http import read_token_file
 from autotuner.targets.worker import WorkerTarget
 
 pytestmark = pytest.mark.process
@@ -148,8 +145,8 @@ REFUSED = {"error": {"type": "invalid_setting", "field": "k", "value": 9, "messa
     [
         (409, STALE, StaleGenerationError, "409: 7 runs"),
         (422, REFUSED, SettingsRefusedError, "k=9: at most 8"),
-        (401, {"error": {"message": "no"}}, TargetError, "set the target's token file"),
-        (403, {}, TargetError, "set the target's token file"),
+        (401, {"error": {"message": "no"}}, TargetError, "put the worker's admin token into"),
+        (403, {}, TargetError, "put the worker's admin token into"),
         (404, b"<html>", TargetError, "404: <html>"),
         (301, b"", TargetError, "301"),
         (500, b"oops", TargetUnavailableError, "500: oops"),
@@ -241,22 +238,3 @@ def test_a_log_that_makes_no_sense_names_the_field(change: dict[str, Any], said:
         with pytest.raises(TargetUnavailableError, match=said):
             target.exposures(0)
         target.close()
-
-
-def test_a_token_file_holds_one_token(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    file.write_text("abc-DEF\n")
-    assert read_token_file(file) == "abc-DEF"
-
-
-@pytest.mark.parametrize("content", ["", "\n", "two words", "a\nb", "schlüssel"])
-def test_a_token_file_without_a_token_is_refused(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "token"
-    file.write_text(content)
-    with pytest.raises(ConfigError, match="must hold one line"):
-        read_token_file(file)
-
-
-def test_a_token_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.txt"):
-        read_token_file(tmp_path / "none.txt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from autotuner.agent.replay_system import SimulatedSystem
 from autotuner.agent.stepmodel import StepModel
@@ -11,10 +12,13 @@ from autotuner.agent.traffic import ClassMix, TokenClass
 from autotuner.bootstrap import Ends, assemble
 from autotuner.config import parse_policy
 from autotuner.daemon import Daemon
+from autotuner.domain.experiment import Experiment
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import LiveSettings
 from autotuner.forecast.service import Forecaster, ForecastSettings
-from autotuner.history.store import History, open_history
+from autotuner.history.engine import open_engine
+from autotuner.history.store import History
+from autotuner.history.upgrade import upgrade
 from autotuner.instruments import Instruments
 from autotuner.replay import SimulatedTarget
 
@@ -54,7 +58,7 @@ class FragileTarget(SimulatedTarget):
     applies: int = field(default=0)
 
     def __init__(self, system: SimulatedSystem, settings: Settings) -> None:
-        super().__init__(system, settings)
+        super().__init__(system, POLICY.space(), settings)
         self.applies = 0
 
     def apply(self, settings: Settings, live: LiveSettings, reason: str) -> LiveSettings:
@@ -68,6 +72,40 @@ class FragileTarget(SimulatedTarget):
         return applied
 
 
+class FragileHistory(History):
+    """Ends the daemon right after its call of the method `armed`, once.
+
+    A call that is part of a transaction leaves nothing behind then, as with a real crash.
+    """
+
+    armed: str = ""
+
+    def record_experiment(self, experiment: Experiment, **more: Any) -> None:
+        super().record_experiment(experiment, **more)
+        if not experiment.running:
+            self._crash_if_armed("record_experiment")
+
+    def set_incumbent(self, target: str, settings: Settings, **more: Any) -> None:
+        super().set_incumbent(target, settings, **more)
+        self._crash_if_armed("set_incumbent")
+
+    def record_decision(self, target: str, action: str, reason: str, **more: Any) -> int:
+        number = super().record_decision(target, action, reason, **more)
+        if action in ("PROMOTE", "ROLLBACK"):
+            self._crash_if_armed("record_decision")
+        return number
+
+    def close_orphans(self, target: str, now: float, reason: str) -> list[Experiment]:
+        closed = super().close_orphans(target, now, reason)
+        self._crash_if_armed("close_orphans")
+        return closed
+
+    def _crash_if_armed(self, method: str) -> None:
+        if self.armed == method:
+            self.armed = ""
+            raise Crash
+
+
 @dataclass
 class Loop:
     """The target outlives the daemon; `restart` is what systemd would do."""
@@ -75,14 +113,16 @@ class Loop:
     folder: Path
     target: FragileTarget
     now: float = START
-    history: History = field(init=False)
+    history: FragileHistory = field(init=False)
     daemon: Daemon = field(init=False)
 
     def __post_init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
-        self.history = open_history(f"sqlite:///{self.folder / 'history.sqlite3'}")
+        url = f"sqlite:///{self.folder / 'history.sqlite3'}"
+        upgrade(url)
+        self.history = FragileHistory(open_engine(url))
         forecaster = Forecaster(ForecastSettings(use_prophet=False))
         ends = Ends(self.target, self.target, stale_s=1e9)
         self.daemon = assemble(

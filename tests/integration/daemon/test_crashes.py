@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autotuner.domain.experiment import Verdict
+from autotuner.domain.experiment import Arm, Verdict
 from autotuner.history.records import DecisionOutcome
 from tests.integration.daemon.loop import POOR, Crash, Loop, make_loop
 
@@ -73,6 +73,68 @@ def test_a_crash_around_the_promotion_ends_with_the_winner_live(
     [found] = loop.history.experiments(target="t")
     assert found.verdict is Verdict.ACCEPTED
     assert loop.live == found.treatment
+
+
+@pytest.mark.parametrize("write", ["record_experiment", "set_incumbent", "record_decision"])
+def test_a_crash_while_a_verdict_is_written_keeps_all_of_it_or_nothing(
+    tmp_path: Path, write: str
+) -> None:
+    loop = make_loop(tmp_path)
+    while not loop.history.open_experiments("t"):
+        loop.cycle()
+    loop.history.armed = write
+    with pytest.raises(Crash):
+        run_until_concluded(loop)
+    loop.restart()
+    loop.cycle()
+    [found] = loop.history.experiments(target="t")
+    assert found.verdict is Verdict.ABORTED
+    assert loop.live == POOR
+
+
+def run_until_the_treatment_is_live(loop: Loop) -> None:
+    for _ in range(900):
+        loop.cycle()
+        tests = loop.history.open_experiments("t")
+        slot = tests[-1].current_slot if tests else None
+        if slot is not None and slot.arm is Arm.TREATMENT:
+            assert loop.live != POOR
+            return
+    raise AssertionError("no slot under the treatment")
+
+
+@pytest.mark.parametrize("write", ["close_orphans", "set_incumbent", "record_decision"])
+def test_a_second_crash_before_the_incumbent_is_back(tmp_path: Path, write: str) -> None:
+    """The first start closes the test; the next must still know that nobody chose what runs."""
+    loop = make_loop(tmp_path)
+    run_until_the_treatment_is_live(loop)
+    loop.restart()
+    loop.history.armed = write
+    with pytest.raises(Crash):
+        loop.cycle()
+    assert loop.live != POOR
+    loop.restart()
+    loop.cycle()
+    assert loop.live == POOR
+    [found] = loop.history.experiments(target="t")
+    assert found.verdict is Verdict.ABORTED
+    incumbent = loop.history.incumbent("t")
+    assert incumbent is not None
+    assert incumbent.settings == POOR
+
+
+def test_what_a_person_changed_while_no_daemon_ran_is_adopted(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path)
+    loop.cycle()
+    chosen = POOR.with_values(max_num_batched_tokens=128)
+    loop.target.apply(chosen, loop.target.read_settings(), "a person")
+    loop.restart()
+    loop.cycle()
+    loop.cycle()
+    assert loop.live == chosen
+    incumbent = loop.history.incumbent("t")
+    assert incumbent is not None
+    assert incumbent.settings == chosen
 
 
 def test_a_stop_in_the_middle_leaves_the_incumbent_and_says_why(tmp_path: Path) -> None:

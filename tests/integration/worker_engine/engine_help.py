@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from autotuner.worker.messages import AddRequest, SamplingParams, TokenOutput
 from autotuner.worker.sequence import Chunk
 from autotuner.worker.settings import WorkerSettings
 
+KNOBS = frozenset(field.name for field in fields(WorkerSettings))
 GREEDY = SamplingParams(max_tokens=1, temperature=0.0, ignore_eos=True)
 
 
 def make_engine(folder: Path, **changes: Any) -> Engine:
-    options = {"weight_dtype": "float32", "kv_cache_gib": 0.5, **changes}
+    """In float32 and small, unless changed; changes name options or knobs."""
+    knobs = {name: changes.pop(name) for name in list(changes) if name in KNOBS}
+    options = {"kv_cache_gib": 0.5, "settings": WorkerSettings(**knobs), **changes}
     return Engine(EngineOptions(folder, **options))
 
 

@@ -50,7 +50,10 @@ class RunningWorker:
 
     @property
     def engine_pid(self) -> int:
-        return next(pid for pid in self.child_pids() if "spawn_main" in command_of(pid))
+        return self.engine_pids()[0]
+
+    def engine_pids(self) -> list[int]:
+        return [pid for pid in self.child_pids() if "spawn_main" in command_of(pid)]
 
     def child_pids(self) -> list[int]:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")

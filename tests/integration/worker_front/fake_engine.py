@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 import threading
 import time
@@ -29,6 +30,8 @@ from autotuner.worker.messages import (
     EngineFailed,
     EngineReady,
     FinishReason,
+    ScoreOutput,
+    ScoreRequest,
     SettingsApplied,
     Shutdown,
     StepOutput,
@@ -38,7 +41,9 @@ from autotuner.worker.options import WorkerOptions
 from autotuner.worker.serve import WorkerOptionError, serve
 from autotuner.worker.settings import Limits, WorkerSettings
 
-LIMITS = Limits(kv_slots=64, max_model_len=4096)
+LIMITS = Limits(
+    64, 4096, max_tensor_parallel=2, max_pipeline_parallel=2, max_ranks=4, max_threads=4
+)
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message.role == 'tool' %}"
     "{{ raise_exception('no tools') }}{% endif %}{{ message.content }}{% endfor %}"
@@ -58,11 +63,13 @@ class FakeEngine:
 
     conn: Connection
     step_s: float
-    settings: WorkerSettings
-    generation: int
+    options: EngineOptions
     eos: int
     waiting: list[Sequence] = field(default_factory=list)
     running: list[Sequence] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.settings, self.generation = self.options.settings, self.options.generation
 
     def serve(self) -> None:
         while True:
@@ -75,9 +82,12 @@ class FakeEngine:
                 busy = bool(self.waiting or self.running)
             self.conn.send(self.step())
 
-    def obey(self, message: AddRequest | AbortRequest | ApplySettings) -> None:
+    def obey(self, message: AddRequest | AbortRequest | ApplySettings | ScoreRequest) -> None:
         if isinstance(message, AddRequest):
             self.waiting.append(Sequence(message))
+        elif isinstance(message, ScoreRequest):
+            scored = message.token_ids[message.first :]
+            self.conn.send(ScoreOutput(message.request_id, [0.0] * len(scored), scored))
         elif isinstance(message, AbortRequest):
             self.waiting = [s for s in self.waiting if s.request.request_id != message.request_id]
             self.running = [s for s in self.running if s.request.request_id != message.request_id]
@@ -104,8 +114,11 @@ class FakeEngine:
             context_tokens=sum(len(s.request.prompt_token_ids) for s in self.running),
             running=len(self.running),
             waiting=len(self.waiting),
-            kv_usage=len(self.running) / LIMITS.kv_slots,
+            kv_usage=len(self.running) / LIMITS.max_num_seqs,
             generation=self.generation,
+            prefix_queries=sum(len(s.request.prompt_token_ids) for s in new),
+            prefix_hits=sum(cached(s.request) for s in new),
+            replica=self.options.replica,
             tokens=tokens,
         )
 
@@ -118,12 +131,32 @@ class FakeEngine:
             finish = "stop"
         elif sequence.produced == request.sampling.max_tokens:
             finish = "length"
-        admitted_at = sequence.admitted_at if sequence.produced == 1 else None
-        return TokenOutput(request.request_id, token_id, finish, admitted_at)
+        if sequence.produced > 1:
+            return TokenOutput(request.request_id, token_id, finish)
+        return TokenOutput(
+            request.request_id,
+            token_id,
+            finish,
+            sequence.admitted_at,
+            cached_tokens=cached(request),
+        )
 
 
-def run_fake(step_s: float, mode: str, conn: Connection, options: EngineOptions) -> None:
-    """The engine's main function. Modes: ready; loading (never ready); failing (can't load)."""
+def cached(request: AddRequest) -> int:
+    """The fake finds every whole block of 16 tokens but the last one in its prefix cache."""
+    return (len(request.prompt_token_ids) - 1) // 16 * 16
+
+
+def run_fake(
+    step_s: float, modes: dict[str, str], conn: Connection, options: EngineOptions
+) -> None:
+    """The engine's main function. `modes` has one per weight_dtype, float32's is the default.
+
+    Modes: ready; loading (never ready); failing (can't load); dying (ends without a word).
+    """
+    mode = modes.get(options.settings.weight_dtype, modes["float32"])
+    if mode == "dying":
+        os._exit(3)
     if mode == "failing":
         conn.send(EngineFailed("no such weights"))
         return
@@ -133,7 +166,7 @@ def run_fake(step_s: float, mode: str, conn: Connection, options: EngineOptions)
     eos = byte_tokenizer().token_to_id("<|end|>")
     assert eos is not None
     try:
-        FakeEngine(conn, step_s, options.settings, options.generation, eos).serve()
+        FakeEngine(conn, step_s, options, eos).serve()
     except (EOFError, OSError):
         return
 
@@ -160,7 +193,10 @@ def write_model(folder: Path) -> Path:
 def options_of(args: argparse.Namespace) -> WorkerOptions:
     return WorkerOptions(
         engine=EngineOptions(
-            model=write_model(args.folder), settings=WorkerSettings(max_num_seqs=args.max_num_seqs)
+            model=write_model(args.folder),
+            settings=WorkerSettings(
+                max_num_seqs=args.max_num_seqs, data_parallel_size=args.data_parallel_size
+            ),
         ),
         host=args.host,
         port=args.port,
@@ -170,7 +206,8 @@ def options_of(args: argparse.Namespace) -> WorkerOptions:
         max_body_bytes=100_000,
         drain_s=args.drain_s,
         apply_timeout_s=args.apply_timeout_s,
-        engine_target=partial(run_fake, args.step_s, args.mode),
+        rebuild_timeout_s=args.rebuild_timeout_s,
+        engine_target=partial(run_fake, args.step_s, {"float32": args.mode, "int8": args.int8}),
     )
 
 
@@ -180,6 +217,9 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--mode", default="ready")
+    parser.add_argument("--int8", default="ready", help="the mode with weights in int8")
+    parser.add_argument("--data-parallel-size", type=int, default=1)
+    parser.add_argument("--rebuild-timeout-s", type=float, default=30.0)
     parser.add_argument("--step-s", type=float, default=0.002)
     parser.add_argument("--max-num-seqs", type=int, default=32)
     parser.add_argument("--max-queue", type=int, default=64)

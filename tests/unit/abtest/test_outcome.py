@@ -54,7 +54,10 @@ def _seen(*exposures: Exposure, slo: SLO = TARGETS) -> SlotOutcome:
         ({"gap_max_s": None, "tpot_s": None}, 1, 1),  # one token
         ({"ttft_s": math.nan}, 0, 0),  # not measured
         ({"e2el_s": math.inf}, 0, 0),
-        ({"outcome": Outcome.ABORT}, 0, 0),
+        ({"outcome": Outcome.ABORT, "e2el_s": 0.35}, 0, 0),  # every target could still be met
+        ({"outcome": Outcome.ABORT, "e2el_s": 0.9, "ttft_s": None}, 0, 0),
+        ({"outcome": Outcome.ABORT, "e2el_s": 1.1, "ttft_s": None}, 1, 0),  # left too late
+        ({"outcome": Outcome.ABORT, "e2el_s": math.nan, "ttft_s": None}, 0, 0),
         ({"outcome": Outcome.ERROR, "ttft_s": None}, 1, 0),
         ({"outcome": Outcome.REJECTED, "ttft_s": None}, 1, 0),
     ],
@@ -75,6 +78,31 @@ def test_what_counts(change: dict[str, object], requests: int, good: int) -> Non
 def test_straddlers(change: dict[str, object], missed: bool) -> None:
     seen = _seen(replace(BASE, generation_end=4, **change))  # type: ignore[arg-type]
     assert (seen.requests, seen.good, seen.straddlers) == (int(missed), 0, int(not missed))
+
+
+@pytest.mark.parametrize(
+    ("change", "requests", "straddlers"),
+    [
+        ({"arrival": 120.0, "e2el_s": 55.0}, 1, 0),  # left after the switch, overdue before it
+        ({"arrival": 169.5, "e2el_s": 0.9}, 0, 0),  # left in time: nowhere
+        ({"arrival": 169.5, "e2el_s": 1.2}, 0, 1),  # the deadline passed under the next arm
+    ],
+)
+def test_a_client_that_left_under_the_next_arm(
+    change: dict[str, float], requests: int, straddlers: int
+) -> None:
+    left = replace(BASE, generation_end=4, ttft_s=None, outcome=Outcome.ABORT, output_tokens=0)
+    left = replace(left, **change)  # type: ignore[arg-type]
+    seen = slot_outcome([left], SLOT, 170, replace(PLAN, cooldown_s=0), TARGETS)
+    assert (seen.requests, seen.good, seen.straddlers) == (requests, 0, straddlers)
+
+
+def test_an_arm_whose_clients_leave_does_not_look_better_than_one_whose_clients_wait() -> None:
+    slow = [replace(BASE, seq=i, ttft_s=3.0, e2el_s=4.0) for i in range(6)]
+    left = [replace(r, ttft_s=None, e2el_s=2.0, outcome=Outcome.ABORT) for r in slow]
+    waited, lost = _seen(BASE, *slow), _seen(BASE, *left)
+    assert lost.attainment == waited.attainment == pytest.approx(1 / 7)
+    assert lost.failed == 0
 
 
 def test_a_deadline_after_the_switch_is_nobodys() -> None:

@@ -1,10 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import pytest
 
-from autotuner.worker.settings import InvalidSettingError, Limits, WorkerSettings, capabilities
+from autotuner.worker.settings import (
+    REBUILD_KNOBS,
+    InvalidSettingError,
+    Limits,
+    WorkerSettings,
+    capabilities,
+)
 
-LIMITS = Limits(kv_slots=40, max_model_len=2048)
+LIMITS = Limits(
+    max_num_seqs=40,
+    max_model_len=2048,
+    max_tensor_parallel=3,
+    max_pipeline_parallel=30,
+    max_ranks=4,
+    max_threads=8,
+)
 
 
 def test_changes_make_new_settings_and_leave_the_old() -> None:
@@ -29,7 +44,13 @@ def test_changes_make_new_settings_and_leave_the_old() -> None:
         ("max_num_batched_tokens", 8193, "16 to 8192"),
         ("schedule_policy", "lifo", "fcfs, length-grouped"),
         ("schedule_policy", ["fcfs"], "fcfs, length-grouped"),
-        ("max_batch", 3, "known: batch_timeout_ms, max_num_batched_tokens, max_num_seqs"),
+        ("max_batch", 3, "known: attention, batch_sizes, batch_timeout_ms"),
+        ("memory_efficient", 1, "true or false"),
+        ("attention", "sparse", "full, sliding_window, top_k"),
+        ("weight_dtype", "int4", "float32, bfloat16, int8"),
+        ("tensor_parallel_size", 4, "1 to 3"),
+        ("pipeline_parallel_size", 5, "1 to 4"),
+        ("num_threads", 9, "1 to 8"),
     ],
 )
 def test_a_bad_value_names_the_knob_the_value_and_the_fix(
@@ -44,6 +65,36 @@ def test_a_bad_value_names_the_knob_the_value_and_the_fix(
 
 def test_capabilities_tell_what_updated_takes() -> None:
     for name, told in capabilities(LIMITS).items():
-        values = told["values"] if told["type"] == "choice" else [told["min"], told["max"]]
-        for value in values:
+        for value in {
+            "choice": lambda told: told["values"],
+            "int": lambda told: [told["min"], told["max"]],
+            "bool": lambda told: [True, False],
+        }[told["type"]](told):
             assert getattr(WorkerSettings().updated({name: value}, LIMITS), name) == value
+
+
+def test_every_knob_has_its_capability() -> None:
+    told = capabilities(LIMITS)
+    assert set(told) == {field.name for field in fields(WorkerSettings)}
+    rebuilt = {name for name, knob in told.items() if not knob["live"]}
+    assert rebuilt == set(REBUILD_KNOBS)
+    assert told["attention"]["changes_answers"]
+    assert not told["max_num_seqs"]["changes_answers"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tensor_parallel_size": 3, "data_parallel_size": 2},
+        {"pipeline_parallel_size": 2, "num_threads": 5},
+    ],
+)
+def test_sizes_that_are_too_many_together_are_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(InvalidSettingError, match="lower one of them"):
+        WorkerSettings().updated(changes, LIMITS)
+
+
+def test_only_rebuild_knobs_need_a_rebuild() -> None:
+    now = WorkerSettings()
+    assert not now.needs_rebuild(replace(now, max_num_seqs=1, attention="top_k"))
+    assert now.needs_rebuild(replace(now, weight_dtype="int8"))

@@ -10,6 +10,7 @@ from autotuner.worker.engine_client import Backoff
 from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.errors import engine_gone
 from autotuner.worker.options import WorkerOptionError, WorkerOptions, is_loopback
+from autotuner.worker.pipeline.options import PipelineOptions
 from autotuner.worker.replies import EventWriter, Kind, Reply, usage_body
 
 TURNS = [{"role": "user", "content": "hi"}]
@@ -115,6 +116,12 @@ def test_an_open_worker_needs_a_token() -> None:
         WorkerOptions(engine, host="0.0.0.0").check()
     WorkerOptions(engine, host="0.0.0.0", admin_token="t" * 16).check()
     WorkerOptions(engine).check()
+
+
+def test_an_unknown_normal_form_is_refused() -> None:
+    pipeline = PipelineOptions(normal_form="NFD")  # type: ignore[arg-type]
+    with pytest.raises(WorkerOptionError, match="unicode-form='NFD': give one of none, NFC, NFKC"):
+        WorkerOptions(EngineOptions(model=Path("m")), pipeline=pipeline).check()
 
 
 def test_a_short_token_is_refused() -> None:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,26 +7,20 @@ import pytest
 
 from autotuner.worker.errors import ApiError
 from autotuner.worker.front import Clocks, Front, FrontLimits
-from autotuner.worker.live_settings import (
-    InForce,
-    LiveSettings,
-    NotAppliedError,
-    StaleGenerationError,
-)
+from autotuner.worker.live_settings import InForce, LiveSettings
 from autotuner.worker.messages import (
-    AbortRequest,
     AddRequest,
     ApplySettings,
     SamplingParams,
-    SettingsApplied,
+    ScoreOutput,
+    ScoreRequest,
     StepOutput,
     TokenOutput,
 )
 from autotuner.worker.observability import Buckets, WorkerMetrics
-from autotuner.worker.settings import InvalidSettingError, Limits, WorkerSettings
+from autotuner.worker.settings import WorkerSettings
 from autotuner.worker.ticket import Ask, Ticket
-
-LIMITS = Limits(kv_slots=64, max_model_len=1000)
+from tests.unit.worker_front.fake_links import on_loop
 
 
 class Letters:
@@ -35,25 +29,54 @@ class Letters:
 
 
 @dataclass
+class FakeEngines:
+    """What serves the requests: tests set what it tells, and read what it was asked."""
+
+    running: int = 0
+    kv_usage: float = 0.0
+    sent: list[AddRequest | ScoreRequest] = field(default_factory=list)
+    aborted: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+
+    def add(self, request: AddRequest) -> None:
+        self.sent.append(request)
+
+    def score(self, request: ScoreRequest) -> None:
+        self.sent.append(request)
+
+    def abort(self, request_id: str) -> None:
+        self.aborted.append(request_id)
+
+    def forget(self, request_id: str) -> None:
+        self.forgotten.append(request_id)
+
+    async def apply(self, message: ApplySettings) -> None:
+        raise AssertionError(message)
+
+    async def rebuild(self, message: ApplySettings) -> None:
+        raise AssertionError(message)
+
+
+@dataclass
 class House:
-    """A front with a clock that tests set and an outbox that they read."""
+    """A front with a clock that tests set and engines that they read."""
 
     limits: FrontLimits = field(default_factory=FrontLimits)
     now: float = 100.0
-    sent: list[Any] = field(default_factory=list)
+    engines: FakeEngines = field(default_factory=FakeEngines)
 
     def __post_init__(self) -> None:
         initial = InForce(WorkerSettings(), 1, 0.0)
-        self.settings = LiveSettings("boot", initial, self.sent.append)
+        self.settings = LiveSettings("boot", initial, self.engines)
         self.front = Front(
             self.limits,
             Letters(),
             self.settings,
             lambda running, waiting: WorkerMetrics("m", Buckets(), running, waiting),
-            self.sent.append,
+            self.engines,
             Clocks(lambda: self.now + 1000, lambda: self.now),
         )
-        self.front.on_engine_ready()
+        self.front.outage = None
 
     def submit(self, stops: tuple[str, ...] = ()) -> Ticket:
         arrival = self.front.clocks.arrival()
@@ -61,6 +84,7 @@ class House:
 
     def step(self, *tokens: TokenOutput, running: int = 1, **more: Any) -> None:
         fields: dict[str, Any] = {"decode_seqs": 1, "prefill_tokens": 0} | more
+        self.engines.running = running
         self.front.on_step(
             StepOutput(
                 at=self.now,
@@ -76,7 +100,7 @@ class House:
         )
 
     def apply(self, generation: int) -> None:
-        self.settings.on_applied(SettingsApplied(WorkerSettings(), generation, self.now))
+        self.settings.on_in_force(InForce(WorkerSettings(), generation, self.now))
 
     def outcomes(self) -> list[str]:
         return [record.outcome for _, record in self.front.exposures.read(0, 100).records]
@@ -84,17 +108,6 @@ class House:
     def value(self, name: str, **labels: str) -> float | None:
         registry = self.front.metrics.registry
         return registry.get_sample_value(f"worker:{name}", {"model_name": "m", **labels})
-
-
-def on_loop(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    async def body() -> None:
-        await test()
-
-    def run() -> None:
-        asyncio.run(body())
-
-    run.__name__ = test.__name__
-    return run
 
 
 def token(ticket: Ticket, letter: str, **more: Any) -> TokenOutput:
@@ -160,7 +173,7 @@ async def test_a_reader_that_leaves_frees_its_place() -> None:
     house.front.release(ticket)
     house.front.release(ticket)
     house.step(token(ticket, "b"))  # already on its way when the abort was sent
-    assert house.sent[1:] == [AbortRequest(ticket.state.request_id)]
+    assert house.engines.aborted == [ticket.state.request_id]
     assert house.outcomes() == ["abort"]
     assert house.value("request_success_total", finished_reason="stop") == 0
 
@@ -172,25 +185,90 @@ async def test_a_stop_string_ends_the_request_in_the_engine_too() -> None:
     for letter in "abcd":
         house.step(token(ticket, letter))
     assert "".join(piece.text for piece in await ticket.take()) == "a"
-    assert house.sent[1:] == [AbortRequest(ticket.state.request_id)]
+    assert house.engines.aborted == [ticket.state.request_id]
     assert house.outcomes() == ["stop"]
     assert ticket.state.output_tokens == 3
 
 
 @on_loop
-async def test_a_lost_engine_fails_what_is_in_flight_and_what_comes() -> None:
+async def test_a_lost_engine_fails_what_it_had() -> None:
     house = House()
-    ticket = house.submit()
-    house.front.on_engine_lost("it died")
+    ticket, other = house.submit(), house.submit()
+    house.front.on_requests_lost([ticket.state.request_id, "unknown"], "it died")
     (last,) = await ticket.take()
     assert last.error is not None
-    assert (last.outcome, last.error.status) == ("error", 503)
+    assert (last.outcome, last.error.status, last.error.message) == ("error", 503, "it died")
+    assert house.engines.forgotten == [ticket.state.request_id]
+    house.step(token(other, "a", finish="length"))
+    assert house.outcomes() == ["error", "length"]
+
+
+@on_loop
+async def test_without_an_engine_nothing_is_taken() -> None:
+    house = House()
+    house.front.outage = "it died"
     with pytest.raises(ApiError, match="it died"):
         house.submit()
-    house.front.on_engine_ready()
+    with pytest.raises(ApiError, match="it died"):
+        await house.front.score([1, 2], 1)
+    house.front.outage = None
     house.submit()
-    assert house.outcomes() == ["error", "rejected"]
-    assert house.front.running == 0
+    assert house.outcomes() == ["rejected"]
+    assert len(house.engines.sent) == 1
+
+
+@on_loop
+async def test_the_end_fails_all_that_is_in_flight() -> None:
+    house = House()
+    ticket = house.submit()
+    scoring = asyncio.ensure_future(house.front.score([1, 2], 1))
+    await asyncio.sleep(0)
+    house.front.fail_all("shutting down")
+    with pytest.raises(ApiError, match="shutting down"):
+        await scoring
+    assert (await ticket.take())[-1].outcome == "error"
+    assert house.front.outage == "shutting down"
+
+
+@on_loop
+async def test_a_score_comes_back_to_who_asked() -> None:
+    house = House()
+    first = asyncio.ensure_future(house.front.score([1, 2, 3], 1))
+    second = asyncio.ensure_future(house.front.score([4, 5], 1))
+    await asyncio.sleep(0)
+    asked = [m for m in house.engines.sent if isinstance(m, ScoreRequest)]
+    assert [(m.token_ids, m.first) for m in asked] == [([1, 2, 3], 1), ([4, 5], 1)]
+    told = [ScoreOutput(m.request_id, [-0.5], [7]) for m in asked]
+    house.front.on_score(told[1])
+    house.front.on_score(told[0])
+    house.front.on_score(told[0])
+    house.front.on_score(ScoreOutput("given up"))
+    assert [await first, await second] == told
+    assert sorted(house.engines.forgotten) == sorted(m.request_id for m in asked)
+
+
+@on_loop
+async def test_a_score_fails_with_its_engine_and_after_its_time() -> None:
+    house = House()
+    scoring = asyncio.ensure_future(house.front.score([1, 2], 1))
+    await asyncio.sleep(0)
+    house.front.on_requests_lost([house.engines.sent[0].request_id], "it died")
+    with pytest.raises(ApiError, match="it died"):
+        await scoring
+    hasty = House(FrontLimits(request_timeout_s=0.0))
+    with pytest.raises(ApiError, match="not scored within 0 s"):
+        await hasty.front.score([1, 2], 1)
+    assert len(hasty.engines.forgotten) == 1
+
+
+@on_loop
+async def test_cached_tokens_are_in_the_exposure() -> None:
+    house = House()
+    ticket = house.submit()
+    house.step(token(ticket, "a", admitted_at=1100.2, cached_tokens=2))
+    house.step(token(ticket, "b", finish="length"))
+    ((_, exposure),) = house.front.exposures.read(0, 10).records
+    assert exposure.cached_tokens == 2
 
 
 @on_loop
@@ -200,7 +278,7 @@ async def test_a_request_that_takes_too_long_is_given_up() -> None:
     (last,) = await ticket.take()
     assert last.error is not None
     assert last.error.status == 504
-    assert house.sent[1:] == [AbortRequest(ticket.state.request_id)]
+    assert house.engines.aborted == [ticket.state.request_id]
     assert house.outcomes() == ["error"]
 
 
@@ -208,80 +286,14 @@ async def test_a_request_that_takes_too_long_is_given_up() -> None:
 async def test_a_step_that_computed_nothing_is_no_step() -> None:
     house = House()
     house.step(decode_seqs=0, running=0, preemptions=2)
-    house.step(decode_seqs=2, prefill_tokens=5)
+    house.engines.kv_usage = 0.25
+    house.step(decode_seqs=2, prefill_tokens=5, replica=1)
     ((seq, record),) = house.front.steps.read(0, 10).records
-    assert (seq, record.decode_seqs, record.prefill_tokens) == (1, 2, 5)
+    assert (seq, record.decode_seqs, record.prefill_tokens, record.replica) == (1, 2, 5, 1)
+    assert house.value("kv_cache_usage_perc") == 0.25
     assert house.value("num_preemptions_total") == 2
     assert house.value("iteration_tokens_total_sum") == 7
     assert house.value("step_time_seconds_count", kind="mixed") == 1
-
-
-async def change(settings: LiveSettings, generation: int = 1, **more: Any) -> InForce:
-    fields: dict[str, Any] = {"boot_id": None, "timeout_s": 5.0} | more
-    changes = fields.pop("changes", {"max_num_seqs": 8})
-    return await settings.change(changes, LIMITS, generation=generation, **fields)
-
-
-@on_loop
-async def test_a_change_counts_once_the_engine_confirms_it() -> None:
-    house = House()
-    changing = asyncio.ensure_future(change(house.settings))
-    await asyncio.sleep(0)
-    (message,) = house.sent
-    assert message == ApplySettings(WorkerSettings(max_num_seqs=8), 2)
-    assert house.settings.in_force.generation == 1
-    house.settings.on_applied(SettingsApplied(message.settings, 2, 7.0))
-    assert await changing == InForce(WorkerSettings(max_num_seqs=8), 2, 7.0)
-
-
-@on_loop
-async def test_of_two_changes_at_once_the_second_is_stale() -> None:
-    house = House()
-    both = asyncio.gather(change(house.settings), change(house.settings), return_exceptions=True)
-    await asyncio.sleep(0)
-    house.apply(2)
-    first, second = await both
-    assert isinstance(first, InForce)
-    assert isinstance(second, StaleGenerationError)
-    assert len(house.sent) == 1
-
-
-@on_loop
-async def test_stale_and_invalid_changes_send_nothing() -> None:
-    house = House()
-    with pytest.raises(StaleGenerationError):
-        await change(house.settings, generation=2)
-    with pytest.raises(StaleGenerationError):
-        await change(house.settings, boot_id="another")
-    with pytest.raises(InvalidSettingError, match="max_num_seqs=65"):
-        await change(house.settings, changes={"max_num_seqs": 65})
-    assert house.sent == []
-
-
-@on_loop
-async def test_an_unconfirmed_change_leaves_its_number_unused() -> None:
-    house = House()
-    with pytest.raises(NotAppliedError, match="generation 2"):
-        await change(house.settings, timeout_s=0.0)
-    later = asyncio.ensure_future(change(house.settings))
-    await asyncio.sleep(0)
-    assert [message.generation for message in house.sent] == [2, 3]
-    house.apply(2)  # the late confirmation is not the one that is waited for
-    await asyncio.sleep(0)
-    assert not later.done()
-    house.apply(3)
-    assert (await later).generation == 3
-
-
-@on_loop
-async def test_a_lost_engine_fails_the_change_under_way() -> None:
-    house = House()
-    changing = asyncio.ensure_future(change(house.settings))
-    await asyncio.sleep(0)
-    house.settings.on_engine_lost("it died")
-    with pytest.raises(NotAppliedError, match="it died"):
-        await changing
-    assert house.settings.in_force.generation == 1
 
 
 @on_loop
@@ -292,15 +304,17 @@ async def test_the_settings_in_force_are_gauges() -> None:
     house.front.metrics.settings(InForce(changed, 4, 0.0))
     assert house.value("settings_generation") == 4
     assert house.value("setting", knob="max_num_seqs") == 4
-    assert house.value("settings_info", schedule_policy="length-grouped") == 1
-    assert house.value("settings_info", schedule_policy="fcfs") is None
+    others = {"batch_sizes": "exact", "attention": "full", "weight_dtype": "float32"}
+    assert house.value("settings_info", schedule_policy="length-grouped", **others) == 1
+    assert house.value("settings_info", schedule_policy="fcfs", **others) is None
+    assert house.value("setting", knob="memory_efficient") == 0
 
 
 def test_an_add_request_carries_the_prompt() -> None:
     async def body() -> None:
         house = House()
         house.submit()
-        (message,) = house.sent
+        (message,) = house.engines.sent
         assert isinstance(message, AddRequest)
         assert (message.prompt_token_ids, message.arrival) == ([1, 2, 3], 1100.0)
 

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from autotuner.worker.errors import ApiError
-from autotuner.worker.intake import plan
 from autotuner.worker.openai_schema import ChatBody, CompletionBody, check_model, parse
+from autotuner.worker.pipeline.assemble import assemble
 from autotuner.worker.request_state import Arrival
 
 ARRIVAL = Arrival(0.0, 0.0)
@@ -151,33 +151,33 @@ def test_another_model_is_not_found() -> None:
 
 
 def test_prompt_and_answer_must_fit_the_context() -> None:
-    assert plan("c-", completion(max_tokens=6), [1] * 4, 10, ARRIVAL).sampling.max_tokens == 6
+    assert assemble("c-", completion(max_tokens=6), [1] * 4, 10, ARRIVAL).sampling.max_tokens == 6
     with pytest.raises(ApiError, match="prompt of 4 tokens and max_tokens=7 make 11") as caught:
-        plan("c-", completion(max_tokens=7), [1] * 4, 10, ARRIVAL)
+        assemble("c-", completion(max_tokens=7), [1] * 4, 10, ARRIVAL)
     assert caught.value.code == "context_length_exceeded"
 
 
 def test_a_chat_may_answer_up_to_the_room_left() -> None:
-    assert plan("c-", chat(), [1] * 4, 10, ARRIVAL).sampling.max_tokens == 6
+    assert assemble("c-", chat(), [1] * 4, 10, ARRIVAL).sampling.max_tokens == 6
     with pytest.raises(ApiError, match="prompt of 10 tokens"):
-        plan("c-", chat(), [1] * 10, 10, ARRIVAL)
+        assemble("c-", chat(), [1] * 10, 10, ARRIVAL)
 
 
 def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(ApiError, match="no tokens"):
-        plan("c-", completion(), [], 10, ARRIVAL)
+        assemble("c-", completion(), [], 10, ARRIVAL)
 
 
 def test_a_least_length_of_all_tokens_ignores_every_end() -> None:
-    ask = plan("c-", completion(max_tokens=6, min_tokens=6, stop="x"), [1], 10, ARRIVAL)
+    ask = assemble("c-", completion(max_tokens=6, min_tokens=6, stop="x"), [1], 10, ARRIVAL)
     assert (ask.sampling.ignore_eos, ask.stops) == (True, ())
     with pytest.raises(ApiError, match="min_tokens=3"):
-        plan("c-", completion(max_tokens=6, min_tokens=3), [1], 10, ARRIVAL)
+        assemble("c-", completion(max_tokens=6, min_tokens=3), [1], 10, ARRIVAL)
 
 
 def test_sampling_is_passed_on() -> None:
     body = completion(temperature=0, top_p=0.5, top_k=-1, seed=7, ignore_eos=True, stop="x")
-    ask = plan("c-", body, [1], 100, ARRIVAL)
+    ask = assemble("c-", body, [1], 100, ARRIVAL)
     sampling = ask.sampling
     assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0.0, 0.5, 0)
     assert (sampling.seed, sampling.ignore_eos, ask.stops) == (7, True, ("x",))

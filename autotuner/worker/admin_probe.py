@@ -1,0 +1,37 @@
+"""`POST /admin/probe`: the quality of the live settings, on request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict
+
+from autotuner.worker.http_io import read_body
+from autotuner.worker.openai_schema import parse
+from autotuner.worker.probe.service import Probe
+
+MAX_BODY_BYTES = 4096
+
+
+class ProbeBody(BaseModel):
+    """How many of the golden items; all by default."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    items: int | None = None
+
+
+def probe_routes(probe: Probe, guard: Callable[[Request], Awaitable[None]]) -> APIRouter:
+    """The route, for whom `guard` lets through (it raises ApiError otherwise)."""
+    router = APIRouter(prefix="/admin", dependencies=[Depends(guard)])
+
+    @router.post("/probe")
+    async def run_probe(request: Request) -> Response:
+        raw = await read_body(request, MAX_BODY_BYTES)
+        body = parse(ProbeBody, raw) if raw.strip() else ProbeBody()
+        return JSONResponse(asdict(await probe.run(body.items)))
+
+    return router

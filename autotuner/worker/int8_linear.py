@@ -1,0 +1,138 @@
+"""Layers over int8 weights: compiled code on a CPU, plain torch elsewhere."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from autotuner.worker.linear import Linear
+from autotuner.worker.quantise import GROUP_INPUTS, Int8Weight, dequantise, factors, quantise
+
+TILE_OUTPUTS = 32  # side by side in memory; int8.cpp has the same number
+KERNEL = "int8_linear"
+
+
+class Int8Factory:
+    """Makes the int8 layers of a model; a `models.parts.LinearFactory`.
+
+    `exponents` [inputs] by layer name come from `quantise_calibration`; layers that it does not
+    name are quantised plainly. `library` is the compiled code, or None where there is none.
+    """
+
+    def __init__(
+        self, exponents: Mapping[str, Tensor], library: ctypes.CDLL | None, threads: int = 1
+    ) -> None:
+        self._exponents, self._threads = exponents, threads
+        self._kernel = None if library is None else _kernel(library)
+
+    def __call__(self, name: str, weight: Tensor, bias: Tensor | None, inputs: slice) -> Linear:
+        exponents = self._exponents.get(name)
+        if exponents is not None:
+            exponents = exponents[inputs].to(weight.device)
+        quantised = quantise(weight, exponents)
+        if self._kernel is not None and weight.device.type == "cpu":
+            return NativeInt8Linear(self._kernel, quantised, bias, self._threads)
+        return TorchInt8Linear(quantised, bias)
+
+
+class TorchInt8Linear:
+    """Widens the weight at each call: any device, slower than the weight it replaces."""
+
+    def __init__(self, weight: Int8Weight, bias: Tensor | None) -> None:
+        self._weight, self._bias = weight, bias
+        self.nbytes = weight.nbytes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.linear(x, dequantise(self._weight, x.dtype), self._bias)
+
+    def add_to(self, residual: Tensor, x: Tensor) -> Tensor:
+        return residual + self(x)
+
+
+class _Weight(ctypes.Structure):
+    """`Weight` of int8.cpp."""
+
+    _fields_ = (
+        ("values", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("factors", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("outputs", ctypes.c_int64),
+        ("inputs", ctypes.c_int64),
+        ("groups", ctypes.c_int64),
+    )
+
+
+class NativeInt8Linear:
+    """int8.cpp over a weight laid out for it; bfloat16 or float32 activations, on a CPU."""
+
+    def __init__(
+        self, kernel: Callable[..., None], weight: Int8Weight, bias: Tensor | None, threads: int
+    ) -> None:
+        outputs, inputs = weight.values.shape
+        self._outputs = outputs
+        self._kernel, self._threads = kernel, threads
+        values, scales = tiled(weight)
+        groups = scales.shape[1]
+        exponents = weight.exponents
+        padding = groups * GROUP_INPUTS - inputs
+        spread = None if exponents is None else functional.pad(factors(exponents), (0, padding))
+        wide = None if bias is None else functional.pad(bias.float(), (0, -outputs % TILE_OUTPUTS))
+        self._kept = [values, scales, spread, wide]  # whose memory the structure points into
+        self.nbytes = sum(
+            tensor.nbytes for tensor in (values, scales, spread) if tensor is not None
+        )
+        self._weight = _Weight(*map(_address, self._kept), outputs, inputs, groups)
+        self._weight_at = ctypes.addressof(self._weight)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._run(x, 0)
+
+    def add_to(self, residual: Tensor, x: Tensor) -> Tensor:
+        residual = residual.contiguous()
+        return self._run(x, residual.data_ptr())
+
+    def _run(self, x: Tensor, residual_at: int) -> Tensor:
+        x = x.contiguous()
+        y = torch.empty(len(x), self._outputs, dtype=x.dtype)
+        is_bf16 = x.dtype == torch.bfloat16
+        self._kernel(
+            self._weight_at,
+            x.data_ptr(),
+            len(x),
+            residual_at,
+            y.data_ptr(),
+            is_bf16,
+            self._threads,
+        )
+        return y
+
+
+def tiled(weight: Int8Weight) -> tuple[Tensor, Tensor]:
+    """Values [tiles, inputs / 4, TILE, 4] uint8, each plus 128, and scales [tiles, groups, TILE].
+
+    Outputs are padded to whole tiles and inputs to whole groups, with zeros.
+    """
+    outputs, inputs = weight.values.shape
+    rows, columns = -outputs % TILE_OUTPUTS, -inputs % GROUP_INPUTS
+    values = functional.pad(weight.values, (0, columns, 0, rows))
+    values = (values.view(torch.uint8) + 128).view(-1, TILE_OUTPUTS, (inputs + columns) // 4, 4)
+    scales = functional.pad(weight.scales, (0, 0, 0, rows))
+    scales = scales.view(-1, TILE_OUTPUTS, scales.shape[1])
+    return values.transpose(1, 2).contiguous(), scales.transpose(1, 2).contiguous()
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _kernel(library: ctypes.CDLL) -> Callable[..., None]:
+    kernel = library[KERNEL]
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    kernel.argtypes = [pointer, pointer, ctypes.c_int64, pointer, pointer, number, number]
+    kernel.restype = None
+    return kernel

@@ -1,0 +1,54 @@
+"""What one rank builds: its part of the model and of the KV cache, on its device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from autotuner.worker.decoder import Decoder
+from autotuner.worker.dtypes import activation_dtype
+from autotuner.worker.engine_options import EngineOptions
+from autotuner.worker.kv import KVCache, blocks_for
+from autotuner.worker.linear_kinds import linear_factory
+from autotuner.worker.model_config import ModelConfig
+from autotuner.worker.models.load import kv_shape, load_decoder
+from autotuner.worker.ops.choose import ops_for
+from autotuner.worker.sharding import WHOLE, Shard
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    decoder: Decoder
+    cache: KVCache
+
+
+def build_part(options: EngineOptions, device: torch.device, shard: Shard = WHOLE) -> ModelPart:
+    """Loads the rank's weights and sets its torch threads; raises ModelError."""
+    settings = options.settings
+    torch.set_num_threads(settings.num_threads)
+    dtype = activation_dtype(settings.weight_dtype, device)
+    max_len = model_len(options)
+    decoder = load_decoder(
+        options.model,
+        dtype,
+        device,
+        max_len,
+        ops_for(device, settings.num_threads),
+        shard,
+        linear_factory(options.model, settings.weight_dtype),
+    )
+    return ModelPart(decoder, KVCache(decoder.kv_shape, kv_blocks(options, device), dtype, device))
+
+
+def model_len(options: EngineOptions) -> int:
+    """Most tokens of prompt and answer: as asked, but no more than the model was made for."""
+    return min(options.max_model_len, ModelConfig.from_folder(options.model).max_model_len)
+
+
+def kv_blocks(options: EngineOptions, device: torch.device) -> int:
+    """Blocks of the whole model's KV cache; each rank holds its heads and layers of all of them."""
+    config = ModelConfig.from_folder(options.model)
+    dtype = activation_dtype(options.settings.weight_dtype, device)
+    shape = kv_shape(config, WHOLE)
+    return blocks_for(shape, model_len(options), options.kv_cache_gib, dtype)

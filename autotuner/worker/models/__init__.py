@@ -1,0 +1,1 @@
+"""The architectures that the worker serves."""

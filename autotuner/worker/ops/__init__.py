@@ -1,0 +1,1 @@
+"""The decoder's small operations: plain torch everywhere, compiled code where it pays."""

@@ -1,0 +1,72 @@
+"""A torchrun rank other than 0: it starts a follower for every leader that connects."""
+
+from __future__ import annotations
+
+import multiprocessing
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, Listener
+from pathlib import Path
+
+from autotuner.worker.parallel.follower import run_follower
+from autotuner.worker.parallel.stores import Store
+from autotuner.worker.parallel.torchrun import Address, keep_alive, place_key
+from autotuner.worker.parallel.world import OVER, World
+
+CHECK_S = 0.5  # how often a host looks whether it is over; chosen
+
+
+class Host:
+    """Serves one place. `model` is the model's folder on this machine."""
+
+    def __init__(self, world: World, model: Path, store: Store) -> None:
+        self._world, self._model, self._store = world, model, store
+        self._no_more = threading.Event()
+
+    def serve(self) -> None:
+        """Until the worker has ended; after SIGTERM, until the followers have.
+
+        SIGTERM reaches all ranks, and rank 0 lets what runs finish: its engines need their
+        followers till then.
+        """
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: self._no_more.set())
+        key = secrets.token_bytes(32)
+        with Listener((self._world.own_address(), 0), backlog=8, authkey=key) as listener:
+            host, port = listener.address
+            address = Address(
+                str(host), int(port), key.hex(), str(self._model), self._world.local_rank
+            )
+            self._store.set(place_key(self._world.rank), address.to_json())
+            threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+            _wait_until(self._is_over)
+
+    def _accept(self, listener: Listener) -> None:
+        while True:
+            try:
+                conn = listener.accept()
+            except (AuthenticationError, EOFError, OSError):
+                continue  # not a leader, or one that went away again
+            keep_alive(conn)
+            self._start(conn)
+
+    def _start(self, conn: Connection) -> None:
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=run_follower, args=(conn,), daemon=False)
+        process.start()
+        conn.close()  # else the follower's end would never be noticed
+
+    def _is_over(self) -> bool:
+        followers = multiprocessing.active_children()
+        if self._no_more.is_set():
+            return not followers
+        return bool(self._store.check([OVER]))
+
+
+def _wait_until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        time.sleep(CHECK_S)

@@ -1,0 +1,135 @@
+"""Which inputs of a model's layers carry large activations: found once per model, kept in a file.
+
+The model runs once over a small set of texts; every linear layer looks at what comes in and picks
+its exponents on the spot, so that no activations are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+
+from autotuner.worker.attention_inputs import BLOCK_TOKENS
+from autotuner.worker.batching import make_batch
+from autotuner.worker.dtypes import activation_dtype
+from autotuner.worker.kv import KVCache
+from autotuner.worker.linear import Linear, PlainLinear
+from autotuner.worker.messages import SamplingParams
+from autotuner.worker.model_cache import derived_path, made_once
+from autotuner.worker.models.load import load_decoder
+from autotuner.worker.ops.reference import ReferenceOps
+from autotuner.worker.quantise import choose_exponents
+from autotuner.worker.sequence import Chunk
+from autotuner.worker.sequence import Sequence as RequestSequence
+from autotuner.worker.tokens import TextTokenizer
+from autotuner.worker.weights import cache_folder
+
+log = logging.getLogger(__name__)
+
+FORMAT_VERSION = "1"
+TEXTS_FILE = "quantise_texts.txt"
+MOST_TOKENS = 96  # of a text: enough for the activations of late positions to look as they do
+SAMPLE_TOKENS = 256  # whose outputs are compared; more changed no choice worth its time
+SAMPLE_OUTPUTS = 512  # of a layer, evenly over its rows
+LEAST_TOKENS = 32  # an expert that saw fewer stays with plain quantisation
+HEAD_TOKENS = 6  # of each text whose logits are computed, so that the head sees activations
+
+
+def exponents_of(model: Path, cache: Path | None = None) -> dict[str, Tensor]:
+    """Exponents [inputs] int8 by layer name, from the cache folder or found now.
+
+    Empty for a folder without tokenizer.json: there are no token ids to run then.
+    """
+    if not (model / "tokenizer.json").is_file():
+        log.warning(
+            "%s has no tokenizer.json: int8 weights without activation-aware scaling", model
+        )
+        return {}
+    path = derived_path(
+        cache or cache_folder(), model, "int8.safetensors", FORMAT_VERSION, calibration_text()
+    )
+    made_once(path, lambda partial: save_file(calibrate(model), partial))
+    return load_file(path)
+
+
+def calibration_text() -> str:
+    return files("autotuner.worker").joinpath(TEXTS_FILE).read_text(encoding="utf-8")
+
+
+def calibration_ids(tokenizer: TextTokenizer) -> list[list[int]]:
+    """Token ids of each text, cut to MOST_TOKENS."""
+    texts = (text.strip() for text in calibration_text().split("\n---\n"))
+    return [tokenizer.encode(text, add_special_tokens=True)[:MOST_TOKENS] for text in texts]
+
+
+def calibrate(model: Path) -> dict[str, Tensor]:
+    """Runs the model over the texts in the number format that int8 weights go with."""
+    texts = calibration_ids(TextTokenizer.from_folder(model))
+    watch = Watch()
+    device = torch.device("cpu")
+    dtype = activation_dtype("int8", device)
+    decoder = load_decoder(model, dtype, device, MOST_TOKENS, ReferenceOps(), linears=watch.linear)
+    chunks, blocks = _chunks(texts)
+    cache = KVCache(decoder.kv_shape, blocks, dtype, device)
+    with torch.inference_mode():
+        decoder.forward(make_batch(chunks, "full", device), cache)
+    return watch.exponents
+
+
+class Watch:
+    """Makes layers that pick their exponents by what they are given first."""
+
+    def __init__(self) -> None:
+        self.exponents: dict[str, Tensor] = {}
+
+    def linear(self, name: str, weight: Tensor, bias: Tensor | None, inputs: slice) -> Linear:
+        """A layer of the whole weight: calibration does not split models."""
+        assert inputs.start in (None, 0)
+        return _WatchedLinear(name, weight, bias, self.exponents)
+
+
+class _WatchedLinear(PlainLinear):
+    def __init__(
+        self, name: str, weight: Tensor, bias: Tensor | None, found: dict[str, Tensor]
+    ) -> None:
+        super().__init__(weight, bias)
+        self._name, self._found = name, found
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self._look(x)
+        return super().__call__(x)
+
+    def add_to(self, residual: Tensor, x: Tensor) -> Tensor:
+        self._look(x)
+        return super().add_to(residual, x)
+
+    def _look(self, x: Tensor) -> None:
+        if len(x) < LEAST_TOKENS or self._name in self._found:
+            return
+        sample = _evenly(x, SAMPLE_TOKENS).float()
+        rows = _evenly(self._weight, SAMPLE_OUTPUTS)
+        self._found[self._name] = choose_exponents(rows, x.float().abs().mean(0), sample)
+
+
+def _evenly(rows: Tensor, most: int) -> Tensor:
+    return rows[:: -(-len(rows) // most)]
+
+
+def _chunks(texts: Sequence[list[int]]) -> tuple[list[Chunk], int]:
+    """The texts as whole prompts of one step, and the blocks that their cache needs."""
+    chunks, free = [], 1
+    for ids in texts:
+        sequence = RequestSequence("", ids, len(ids), SamplingParams(), 0, enqueued_s=0.0)
+        sequence.score_from = max(1, len(ids) - HEAD_TOKENS)
+        needed = -(-len(ids) // BLOCK_TOKENS)
+        sequence.blocks = list(range(free, free + needed))
+        free += needed
+        chunks.append(Chunk(sequence, 0, len(ids)))
+    return chunks, free
