@@ -143,7 +143,7 @@ def assemble(
         rules=tuple(map(_rule, policy.alerts)),
         receivers=receivers,
     )
-    journal = JournalOptions(identity, name, url, proposing.quarantine_s)
+    journal = JournalOptions(identity, name, url, proposing.quarantine_s, proposing.pause_s)
     history.record_target(
         name, kind="worker", url=url, at=time.time(), info=history.target_info(name)
     )

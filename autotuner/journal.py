@@ -31,12 +31,16 @@ class Wishes:
 
 @dataclass(frozen=True)
 class JournalOptions:
-    """`daemon_id` tells several daemons apart; a harmful candidate rests `quarantine_s`."""
+    """`daemon_id` tells several daemons apart; a harmful candidate rests `quarantine_s`.
+
+    `pause_s`: the rest after an experiment, which outlives a restart.
+    """
 
     daemon_id: str
     target: str
     url: str
     quarantine_s: float
+    pause_s: float
 
 
 class Journal:
@@ -77,10 +81,17 @@ class Journal:
             incumbent=incumbent,
             intended=live,
             mode=mode if asked is Mode.ACTIVE else asked,
+            idle_until=self._rest_until(),
             past=tuple(self._history.trials(name)),
             quarantined=self._history.quarantined(name, now),
             unsettled=incumbent != running,
         )
+
+    def _rest_until(self) -> float:
+        """When the rest after the last experiment ends; in the past where there was none."""
+        last = self._history.experiments(target=self._options.target, limit=1)
+        ended_at = last[0].ended_at if last else None
+        return 0.0 if ended_at is None else ended_at + self._options.pause_s
 
     def _close_what_was_open(self, now: float) -> bool:
         """Whether a crash left a test open or an apply whose outcome nobody knows."""

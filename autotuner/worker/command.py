@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -14,6 +14,8 @@ from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.front import FrontLimits
 from autotuner.worker.model_config import ModelError
 from autotuner.worker.observability import Buckets
+from autotuner.worker.pipeline.clean import NormalForm
+from autotuner.worker.pipeline.options import PipelineOptions
 from autotuner.worker.serve import WorkerOptionError, WorkerOptions, serve
 from autotuner.worker.settings import CHOICES, WorkerSettings
 from autotuner.worker.weights import resolve_model
@@ -21,7 +23,7 @@ from autotuner.worker.weights import resolve_model
 TOKEN_VARIABLE = "AUTOTUNER_WORKER_ADMIN_TOKEN"  # noqa: S105
 REFUSED = 2  # exit status of a command line that can't be run
 ENGINE, SETTINGS = EngineOptions(model=Path()), WorkerSettings()
-FRONT = FrontLimits()
+FRONT, PIPELINE = FrontLimits(), PipelineOptions()
 
 
 def _either(knob: str) -> str:
@@ -90,6 +92,10 @@ def worker_command(
         bool, typer.Option(help="Knob: admit more than surely fits; preempt and recompute.")
     ] = SETTINGS.memory_efficient,
     attention: Annotated[str, typer.Option(help=_either("attention"))] = SETTINGS.attention,
+    pipeline_workers: Annotated[int, typer.Option(min=1, help="Threads for long texts.")] = 2,
+    unicode_form: Annotated[
+        str, typer.Option(help="Normal form of texts: none, NFC or NFKC.")
+    ] = PIPELINE.normal_form,
     slo_ttft_s: Annotated[
         float | None, typer.Option(min=0.0, help="SLO on the first token: becomes a bucket edge.")
     ] = None,
@@ -132,6 +138,9 @@ def worker_command(
             host=host,
             port=port,
             admin_token=_admin_token(admin_token_file),
+            pipeline=PipelineOptions(
+                normal_form=cast(NormalForm, unicode_form), workers=pipeline_workers
+            ),
             front=FrontLimits(max_queue=max_queue, request_timeout_s=request_timeout_s),
             buckets=Buckets().with_slos(slo_ttft_s, slo_gap_s),
             drain_s=drain_s,

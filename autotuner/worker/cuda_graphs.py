@@ -124,7 +124,7 @@ def fill(static: Batch, batch: Batch) -> None:
 
 class _CudaRecording:
     def __init__(self, forward: Forward, batch: Batch) -> None:
-        side = torch.cuda.Stream()
+        side: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UP_RUNS):

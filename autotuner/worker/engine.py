@@ -26,7 +26,7 @@ from autotuner.worker.messages import (
 )
 from autotuner.worker.model_config import ModelConfig
 from autotuner.worker.model_part import build_part, kv_blocks, model_len
-from autotuner.worker.runner import Runner
+from autotuner.worker.runner import Runner, StepResult
 from autotuner.worker.scheduler import Scheduler
 from autotuner.worker.scoring import Scores
 from autotuner.worker.sequence import Sequence, StepPlan
@@ -112,10 +112,13 @@ class Engine:
         """One step: schedule, run, book. May be empty, when only ended requests are to be told."""
         started = time.monotonic()
         plan = self._scheduler.schedule(started)
-        drawn = self.runner.run(plan, self.settings, self._scores) if plan.chunks else []
-        self._clear_spoilt(drawn)
-        tokens = self._scheduler.finish_step(plan, drawn)
-        return self._output(plan, tokens, time.monotonic() - started)
+        result = StepResult()
+        if plan.chunks:
+            result = self.runner.run(plan, self.settings, self._scores)
+        self._clear_spoilt(result.drawn)
+        tokens = self._scheduler.finish_step(plan, result.drawn)
+        output = self._output(plan, tokens, time.monotonic() - started)
+        return replace(output, padded_rows=result.padded_rows)
 
     def scored(self) -> list[ScoreOutput]:
         """The texts whose scores the last steps completed."""

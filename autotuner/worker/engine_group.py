@@ -118,7 +118,7 @@ class EngineGroup:
             for engine in self._engines:
                 engine.start()
             await asyncio.wait({built}, timeout=timeout_s)
-            reason = built.result() if built.done() else f"not ready within {timeout_s:g} s"
+            reason = built.result() if built.done() else f"not ready within {timeout_s:.3g} s"
         except OSError as error:
             reason = f"a process can't be started: {error}"
         finally:

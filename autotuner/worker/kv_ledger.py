@@ -69,7 +69,6 @@ class KVLedger:
     def forget(self, sequence: Sequence) -> list[int]:
         """As `release`, and what its blocks hold is not found again."""
         self._pool.forget(sequence.blocks)
-        sequence.prefix.spoil()
         return self.release(sequence)
 
     def _found(self, sequence: Sequence, salt: str) -> list[int]:

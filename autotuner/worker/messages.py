@@ -118,6 +118,7 @@ class StepOutput:
     prefill_pairs: int = 0  # of a prompt token and a token that it attends to
     prefix_queries: int = 0  # prompt tokens looked up in the prefix cache in this step
     prefix_hits: int = 0  # of these, tokens found there
+    padded_rows: int = 0  # that `batch_sizes` added to the decoding ones
     replica: int = 0  # which engine of a data-parallel group
     tokens: list[TokenOutput] = field(default_factory=list)
 

@@ -14,6 +14,8 @@ from autotuner.worker.linear_kinds import linear_factory
 from autotuner.worker.model_config import ModelConfig
 from autotuner.worker.models.load import kv_shape, load_decoder
 from autotuner.worker.ops.choose import ops_for
+from autotuner.worker.ops.cuda import cuda_ops
+from autotuner.worker.ops.interface import Ops
 from autotuner.worker.sharding import WHOLE, Shard
 
 
@@ -34,11 +36,20 @@ def build_part(options: EngineOptions, device: torch.device, shard: Shard = WHOL
         dtype,
         device,
         max_len,
-        ops_for(device, settings.num_threads),
+        _ops(options, device, dtype, shard),
         shard,
         linear_factory(options.model, settings.weight_dtype),
     )
     return ModelPart(decoder, KVCache(decoder.kv_shape, kv_blocks(options, device), dtype, device))
+
+
+def _ops(options: EngineOptions, device: torch.device, dtype: torch.dtype, shard: Shard) -> Ops:
+    if device.type == "cpu":
+        return ops_for(device, options.settings.num_threads)
+    config = ModelConfig.from_folder(options.model)
+    shape = kv_shape(config, shard)
+    group = config.num_heads // config.num_kv_heads
+    return cuda_ops(shape, shape.heads * group, dtype, device)
 
 
 def model_len(options: EngineOptions) -> int:

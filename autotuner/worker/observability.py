@@ -94,6 +94,7 @@ class WorkerMetrics:
         self._preemptions = make.counter("num_preemptions", "Requests preempted")
         self._step_decode = make.counter("step_decode_seqs", "Sequences decoded, summed over steps")
         self._step_prefill = make.counter("step_prefill_tokens", "Prompt tokens computed in steps")
+        self._step_padded = make.counter("step_padded_rows", "Rows that batch_sizes added")
         make.gauge("num_requests_running", "Requests in the batch").set_function(running)
         make.gauge("num_requests_waiting", "Requests not yet in the batch").set_function(waiting)
         self._kv_usage = make.gauge("kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1")
@@ -127,6 +128,7 @@ class WorkerMetrics:
         self._iteration.observe(step.decode_seqs + step.prefill_tokens)
         self._step_decode.inc(step.decode_seqs)
         self._step_prefill.inc(step.prefill_tokens)
+        self._step_padded.inc(step.padded_rows)
 
     def state(self, kv_usage: float, new_tokens: int, preemptions: int) -> None:
         self._preemptions.inc(preemptions)

@@ -30,7 +30,6 @@ class PrefixKeys:
         if salt != self.salt:
             self.salt = salt
             self._keys = []
-        self.published = 0
 
     def spoil(self) -> None:
         """From here on the blocks hold what no key stands for."""

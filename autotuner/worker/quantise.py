@@ -46,7 +46,8 @@ def quantise(weight: Tensor, exponents: Tensor | None = None) -> Int8Weight:
     if exponents is not None and not bool(exponents.any()):
         exponents = None
     rows = max(1, CHUNK_NUMBERS // weight.shape[1])
-    parts = [_quantise(part, exponents) for part in weight.split(rows)]
+    firsts = range(0, len(weight), rows)
+    parts = [_quantise(weight[first : first + rows], exponents) for first in firsts]
     return Int8Weight(
         torch.cat([values for values, _ in parts]),
         torch.cat([scales for _, scales in parts]),

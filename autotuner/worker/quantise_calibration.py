@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional
 
 from autotuner.worker.attention_inputs import BLOCK_TOKENS
 from autotuner.worker.batching import make_batch

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from autotuner.worker.int8_linear import Int8Factory
 from autotuner.worker.ops.build import library
 from autotuner.worker.quantise_calibration import exponents_of
 
 
-def int8_factory(model: Path, threads: int) -> Int8Factory:
-    """Makes the int8 layers of `model`, whole or in slices.
+def int8_factory(model: Path) -> Int8Factory:
+    """Makes the int8 layers of `model`, whole or in slices, with as many threads as torch has.
 
     The first one for a model runs it over the calibration texts, which takes about as long as
     loading it (see `quantise_calibration`); other processes that want the same wait meanwhile.
     """
-    return Int8Factory(exponents_of(model), library(), threads)
+    return Int8Factory(exponents_of(model), library(), torch.get_num_threads())

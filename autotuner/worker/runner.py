@@ -6,6 +6,7 @@ It knows tensors, and nothing of queues or why a step looks as it does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,6 +23,16 @@ from autotuner.worker.settings import WorkerSettings
 LogitsHook = Callable[[Sequence[Chunk], Tensor], None]
 
 
+@dataclass(frozen=True)
+class StepResult:
+    """Each sequence that yields a token, with the token drawn, None where it isn't finite; and how
+    many rows `batch_sizes` added.
+    """
+
+    drawn: list[tuple[RequestSequence, int | None]] = field(default_factory=list)
+    padded_rows: int = 0
+
+
 class Runner:
     """An executor and the device that its batches go to.
 
@@ -35,22 +46,24 @@ class Runner:
     @torch.inference_mode()
     def run(
         self, plan: StepPlan, settings: WorkerSettings, scores: Scores
-    ) -> list[tuple[RequestSequence, int | None]]:
-        """Each sequence that yields a token, with the token drawn, None where it isn't finite."""
+    ) -> StepResult:
+        """Computes a plan that has something to compute; scored rows go to `scores`."""
         chunks = in_row_order(plan.chunks)
         singles = sum(chunk.count == 1 for chunk in chunks)
         padded = padded_rows(singles, settings.batch_sizes, settings.max_num_seqs)
         batch = make_batch(chunks, settings.attention, self._device, padded_singles=padded)
         logits = self._executor.forward(batch)
+        padding = batch.attention.singles - singles
         yielding, last_rows = _last_rows(chunks, logits, scores)
         if not yielding:
-            return []
+            return StepResult([], padding)
         if len(yielding) < len(logits):
             logits = logits[last_rows]
         if self.on_logits is not None:
             self.on_logits(yielding, logits)
         tokens = draw(logits, [_draw_params(chunk) for chunk in yielding])
-        return [(chunk.sequence, token) for chunk, token in zip(yielding, tokens, strict=True)]
+        drawn = [(chunk.sequence, token) for chunk, token in zip(yielding, tokens, strict=True)]
+        return StepResult(drawn, padding)
 
 
 def _last_rows(

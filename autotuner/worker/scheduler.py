@@ -15,11 +15,10 @@ from autotuner.worker.kv_blocks import BlockPool
 from autotuner.worker.kv_layout import BLOCK_TOKENS, block_count
 from autotuner.worker.kv_ledger import KVLedger
 from autotuner.worker.messages import TokenOutput
+from autotuner.worker.queue_order import in_order
 from autotuner.worker.sequence import Chunk, Sequence, StepCounts, StepPlan
 from autotuner.worker.settings import WorkerSettings
 
-# length-grouped: who waits longer than this comes first, whatever its length; chosen.
-AGEING_S = 2.0
 # memory_efficient: of all blocks, the share that admission leaves free for what runs to grow into;
 # chosen.
 WATERMARK_RATIO = 0.01
@@ -107,8 +106,8 @@ class Scheduler:
     def schedule(self, now: float) -> StepPlan:
         """The next step, within max_num_batched_tokens; empty when there is nothing to compute."""
         self._step += 1
-        if not self._make_room():
-            self._admit(now)
+        self._make_room()
+        self._admit(now)
         decoding: list[Sequence] = []
         prefilling: list[Sequence] = []
         for sequence in self.running.values():
@@ -178,17 +177,15 @@ class Scheduler:
             )
         return None
 
-    def _make_room(self) -> int:
+    def _make_room(self) -> None:
         """A block for the next token of each sequence whose blocks are full, the eldest first.
 
-        Where none is free, the last admitted sequence makes way. Returns how many did.
+        Where none is free, the last admitted sequence makes way.
         """
-        before = self._counts.preemptions
         full = [s for s in self.running.values() if s.computed == len(s.blocks) * BLOCK_TOKENS]
         for sequence in full:
             while self._runs(sequence) and not self._kv.grow(sequence):
                 self._preempt_last()
-        return self._counts.preemptions - before
 
     def _preempt_last(self) -> None:
         request_id, sequence = self.running.popitem()
@@ -204,7 +201,8 @@ class Scheduler:
             return
         careful = not self.settings.memory_efficient
         promised = self._promised_blocks() if careful else 0
-        for sequence in self._in_order(self.waiting.values(), now)[:places]:
+        queue = in_order(self.waiting.values(), self.settings.schedule_policy, now)
+        for sequence in queue[:places]:
             needed = sequence.most_blocks if careful else block_count(len(sequence.tokens))
             spare = promised if careful else self._watermark()
             if not self._kv.admit(sequence, self.settings.attention, needed, spare):
@@ -250,21 +248,10 @@ class Scheduler:
         self, sequences: Iterable[Sequence], budget: int, now: float
     ) -> tuple[Chunk, ...]:
         chunks: list[Chunk] = []
-        for sequence in self._in_order(sequences, now):
+        for sequence in in_order(sequences, self.settings.schedule_policy, now):
             if budget <= 0:
                 break
             count = min(budget, sequence.pending_tokens)
             chunks.append(Chunk(sequence, sequence.computed, count))
             budget -= count
         return tuple(chunks)
-
-    def _in_order(self, sequences: Iterable[Sequence], now: float) -> list[Sequence]:
-        """As they come or, length-grouped, shortest power of two first; the aged before all."""
-        if self.settings.schedule_policy == "fcfs":
-            return list(sequences)
-        return sorted(sequences, key=lambda s: _length_group(s, now))
-
-
-def _length_group(sequence: Sequence, now: float) -> int:
-    first = sequence.preemptions or now - sequence.enqueued_s > AGEING_S
-    return 0 if first else sequence.prompt_tokens.bit_length()

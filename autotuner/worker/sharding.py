@@ -1,4 +1,4 @@
-"""Which part of a model one rank holds: tensor-parallel slices and pipeline stages; no processes."""
+"""Which part of a model one rank holds: slices of layers, stretches of layers; no processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def split(total: int, parts: int, index: int) -> tuple[int, int]:
-    """The `index`-th of `parts` stretches of range(total), as (first, last); the first are longer."""
+    """The `index`-th of `parts` stretches of range(total); the first ones are longer."""
     base, longer = divmod(total, parts)
     first = index * base + min(index, longer)
     return first, first + base + (index < longer)
@@ -34,7 +34,7 @@ class Shard:
         return range(*split(total, self.stages, self.stage))
 
     def part(self, total: int) -> slice:
-        """This rank's part of `total` heads, rows or columns."""
+        """The rank's part of `total` heads, rows or columns."""
         return slice(*split(total, self.size, self.rank))
 
     @property

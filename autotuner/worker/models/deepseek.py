@@ -1,4 +1,4 @@
-"""DeepSeek-V2 and V3: latent attention, the first layers with one MLP and the others with experts."""
+"""DeepSeek-V2 and V3: latent attention; the first layers have one MLP, the others experts."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Gate:
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(experts [tokens, per_token] int64, weights [tokens, per_token])."""
         logits = functional.linear(x.float(), self.weight)
-        if self.config.method == "noaux_tc":
+        if self.correction is not None:
             scores = logits.sigmoid()
             chosen = self._best(scores + self.correction, best_of_group=2, hidden=-torch.inf)
         else:
@@ -84,7 +84,7 @@ class MixtureOfExperts:
         """One pass over each expert that some token chose, with its tokens together."""
         chosen, weights = self.gate(x)
         mixed = torch.zeros(x.shape, dtype=torch.float32, device=x.device)
-        for index in chosen.unique().tolist():
+        for index in sorted({*chosen.flatten().tolist()}):
             token, place = (chosen == index).nonzero(as_tuple=True)
             out = self.experts[index](self.ops, x[token]).float()
             mixed.index_add_(0, token, out * weights[token, place, None])
@@ -97,11 +97,10 @@ def build_experts(
     experts, name = config.experts, f"{prefix}.mlp"
     assert experts is not None
     part = shard.part(experts.width)
-    correction = f"{name}.gate.e_score_correction_bias"
     gate = Gate(
         experts,
         source.keep(source.raw(f"{name}.gate.weight", torch.float32)),
-        source.keep(source.raw(correction, torch.float32)) if correction in source else None,
+        _correction(experts, source, f"{name}.gate.e_score_correction_bias"),
     )
     return MixtureOfExperts(
         ops,
@@ -109,9 +108,15 @@ def build_experts(
         config.rms_norm_eps,
         gate,
         tuple(_routed(source, f"{name}.experts", index, part) for index in range(experts.count)),
-        _shared(config, experts, source, shard, name) if experts.shared else None,
+        _shared(experts, source, shard, name) if experts.shared else None,
         shard.reduce,
     )
+
+
+def _correction(experts: ExpertsConfig, source: Source, name: str) -> Tensor | None:
+    if experts.method != "noaux_tc":
+        return None
+    return source.keep(source.raw(name, torch.float32))
 
 
 def _routed(source: Source, name: str, index: int, part: slice) -> Expert:
@@ -132,7 +137,5 @@ def _expert(source: Source, name: str, part: slice) -> Expert:
     return Expert(gate_up, source.columns(f"{name}.down_proj", part, bias=False))
 
 
-def _shared(
-    config: ModelConfig, experts: ExpertsConfig, source: Source, shard: Shard, name: str
-) -> Expert:
+def _shared(experts: ExpertsConfig, source: Source, shard: Shard, name: str) -> Expert:
     return _expert(source, f"{name}.shared_experts", shard.part(experts.width * experts.shared))

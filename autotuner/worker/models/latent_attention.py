@@ -118,7 +118,7 @@ def build_latent_attention(
 
 
 def _scale(config: ModelConfig, sizes: LatentAttention) -> float:
-    scale = (sizes.nope_dim + sizes.rope_dim) ** -0.5
+    scale: float = (sizes.nope_dim + sizes.rope_dim) ** -0.5
     yarn = config.rope_scaling.yarn
     if yarn is None or not yarn.mscale_all_dim:
         return scale

@@ -20,7 +20,12 @@ from autotuner.worker.sharding import WHOLE, Shard
 from autotuner.worker.weights import TensorFiles
 
 
-def plain_factory(name: str, weight: Tensor, bias: Tensor | None, inputs: slice) -> Linear:
+def plain_factory(
+    name: str,  # noqa: ARG001 (what other factories need)
+    weight: Tensor,
+    bias: Tensor | None,
+    inputs: slice,  # noqa: ARG001
+) -> Linear:
     """Weights as they are."""
     return make_linear(weight, bias)
 

@@ -32,11 +32,10 @@ class FlashOps(ReferenceOps):
         from torch.nn.attention.varlen import varlen_attn
 
         left = WINDOW_TOKENS - 1 if inputs.mode == "sliding_window" else -1
-        pages = (-1, BLOCK_TOKENS)
         out = varlen_attn(
             q.contiguous(),
-            cache.keys.unflatten(0, pages),
-            cache.values.unflatten(0, pages),
+            _pages(cache.keys),
+            _pages(cache.values),
             inputs.query_starts,
             None,
             inputs.max_rows,
@@ -49,6 +48,11 @@ class FlashOps(ReferenceOps):
         )
         assert isinstance(out, Tensor)
         return out.flatten(1)
+
+
+def _pages(rows: Tensor) -> Tensor:
+    """The cache's rows [tokens, heads, dim] as [blocks, tokens, heads, dim]."""
+    return rows.view(-1, BLOCK_TOKENS, *rows.shape[1:])
 
 
 def cuda_ops(shape: KVShape, heads: int, dtype: torch.dtype, device: torch.device) -> Ops:
@@ -74,13 +78,11 @@ def _difference(
     """The greatest difference of two implementations, over a few sequences in shuffled blocks."""
     rows = torch.Generator(device="cpu").manual_seed(0)
     blocks = 9
-    cache = LayerCache(
-        *(
-            torch.randn(blocks * BLOCK_TOKENS, shape.heads, dim, generator=rows).to(device, dtype)
-            for dim in (shape.key_dim, shape.value_dim)
-        ),
-        signs=torch.empty(0, dtype=torch.uint8, device=device),
+    keys, values = (
+        torch.randn(blocks * BLOCK_TOKENS, shape.heads, dim, generator=rows).to(device, dtype)
+        for dim in (shape.key_dim, shape.value_dim)
     )
+    cache = LayerCache(keys, values, torch.empty(0, dtype=torch.uint8, device=device))
     table = torch.tensor([[8, 3, 5, 1], [2, 7, 4, 6]], dtype=torch.int32, device=device)
     inputs = AttentionInputs(
         mode="full",
@@ -94,6 +96,5 @@ def _difference(
     )
     q = torch.randn(2, heads, shape.key_dim, generator=rows).to(device, dtype)
     scale = shape.key_dim**-0.5
-    pair = (ops.attend(q, cache, inputs, scale).float() for ops in (one, other))
-    first, second = pair
+    first, second = (ops.attend(q, cache, inputs, scale).float() for ops in (one, other))
     return float((first - second).abs().max())

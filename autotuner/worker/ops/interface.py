@@ -42,7 +42,7 @@ class Ops(Protocol):
 
         full: every token up to itself. sliding_window: the last WINDOW_TOKENS of these. top_k: the
         TOP_KEYS of these with the greatest cheap score, ties to the earlier token; the cheap score
-        of a key is the sum over its numbers of q where the key's sign bit is clear, of -q where it is
-        set. The softmax is over q.k * scale of the keys kept.
+        of a key is the sum over its numbers of q where the key's sign bit is clear, of -q where it
+        is set. The softmax is over q.k * scale of the keys kept.
         """
         ...

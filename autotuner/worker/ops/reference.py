@@ -1,4 +1,4 @@
-"""The operations in plain torch: the reference for every faster version, and the one for any device.
+"""The operations in plain torch, for any device: the reference for every faster version.
 
 Keys and values of a sequence are gathered from its blocks, once a call.
 """

@@ -49,7 +49,8 @@ def _follow(conn: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
 
     keep_freed_memory()
     order = Order.from_json(inbox.get())
-    member = Member(order.own_options(), order.rank, join_store(order.meeting))
+    meeting = order.meeting
+    member = Member(order.own_options(), order.rank, join_store(meeting), meeting.memory)
     _tell(conn, {"ready": {"weight_bytes": member.weight_bytes}})
     while (message := inbox.get()) != END:
         member.obey(message)

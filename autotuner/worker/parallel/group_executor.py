@@ -12,7 +12,7 @@ from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.parallel.errors import GroupError
 from autotuner.worker.parallel.follower import END
 from autotuner.worker.parallel.grid import LEADER, Grid
-from autotuner.worker.parallel.hosts import Follower, Hosts
+from autotuner.worker.parallel.hosts import Follower, Hosts, Rendezvous
 from autotuner.worker.parallel.member import Member
 from autotuner.worker.parallel.order import Order, device_name
 from autotuner.worker.parallel.packing import pack_batch, pack_blocks
@@ -76,7 +76,20 @@ class GroupExecutor:
             follower.end(0.0 if self._broken else END_GRACE_S)
 
     def _start(self, options: EngineOptions, hosts: Hosts, on_lost: Callable[[str], None]) -> None:
-        store, meeting = hosts.meet()
+        rendezvous = hosts.meet()
+        try:
+            self._gather(options, hosts, on_lost, rendezvous)
+        finally:
+            rendezvous.over()
+
+    def _gather(
+        self,
+        options: EngineOptions,
+        hosts: Hosts,
+        on_lost: Callable[[str], None],
+        rendezvous: Rendezvous,
+    ) -> None:
+        meeting = rendezvous.meeting
         for rank in range(LEADER + 1, Grid.of(options.settings).size):
             self._followers[rank] = hosts.start(options, rank)
         conns = {rank: follower.conn for rank, follower in self._followers.items()}
@@ -85,7 +98,9 @@ class GroupExecutor:
             follower.conn.send_bytes(Order(rank, meeting, follower.seat, options).to_json())
         seat = hosts.seat_of_leader(options)
         device = device_name(options.device, seat.device_index)
-        self._member = Member(replace(options, device=device), LEADER, store)
+        self._member = Member(
+            replace(options, device=device), LEADER, rendezvous.store, meeting.memory
+        )
         told = self._watch.wait_ready()
         self._weight_bytes: int = self._member.weight_bytes + sum(t["weight_bytes"] for t in told)
 

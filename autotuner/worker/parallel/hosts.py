@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Protocol
@@ -12,6 +13,7 @@ from typing import Protocol
 from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.parallel.follower import run_follower
 from autotuner.worker.parallel.order import Meeting, Seat
+from autotuner.worker.parallel.shared_sum import open_shared_memory, path_of
 from autotuner.worker.parallel.stores import Store, open_store
 
 
@@ -29,6 +31,20 @@ class Follower(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Rendezvous:
+    """The leader's side of a meeting: the group's keys, and the descriptor of `meeting.memory`."""
+
+    store: Store
+    meeting: Meeting
+    memory: int | None = None
+
+    def over(self) -> None:
+        """All ranks have found each other, or never will."""
+        if self.memory is not None:
+            os.close(self.memory)
+
+
 class Hosts(Protocol):
     """The places that ranks can run on."""
 
@@ -40,8 +56,8 @@ class Hosts(Protocol):
         """Starts the process of a rank of replica `options.replica`."""
         ...
 
-    def meet(self) -> tuple[Store, Meeting]:
-        """A store for one group, and where its followers find it."""
+    def meet(self) -> Rendezvous:
+        """Where one group finds itself."""
         ...
 
 
@@ -60,7 +76,13 @@ class LocalFollower:
 
 
 class LocalHosts:
-    """One machine: new processes, and its GPUs counted through, replica by replica."""
+    """One machine: new processes, and its GPUs counted through, replica by replica.
+
+    With `share_memory` ranks sum there, where the machine can, and else over gloo.
+    """
+
+    def __init__(self, *, share_memory: bool = True) -> None:
+        self._share_memory = share_memory
 
     def seat_of_leader(self, options: EngineOptions) -> Seat:
         return self._seat(options, 0)
@@ -75,8 +97,12 @@ class LocalHosts:
         theirs.close()  # else its end would never be noticed
         return LocalFollower(process, ours, self._seat(options, rank))
 
-    def meet(self) -> tuple[Store, Meeting]:
-        return open_store(prefix=secrets.token_hex(8))
+    def meet(self) -> Rendezvous:
+        store, meeting = open_store(prefix=secrets.token_hex(8))
+        memory = open_shared_memory() if self._share_memory else None
+        if memory is not None:
+            meeting = replace(meeting, memory=path_of(memory))
+        return Rendezvous(store, meeting, memory)
 
     def _seat(self, options: EngineOptions, rank: int) -> Seat:
         settings = options.settings

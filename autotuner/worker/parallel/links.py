@@ -1,6 +1,7 @@
 """What the ranks of a group say to each other while they compute, over torch.distributed.
 
-gloo on CPUs, NCCL on GPUs. A process belongs to one group in its life.
+gloo on CPUs, NCCL on GPUs; ranks of one machine that share its memory sum there. A process belongs
+to one group in its life.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from autotuner.worker.parallel.grid import LEADER, Grid
+from autotuner.worker.parallel.shared_sum import SharedSum
 from autotuner.worker.parallel.stores import Store
 
 # Ranks wait for each other within a step only, so this is longer than any step takes; a rank that
@@ -23,8 +25,13 @@ PATIENCE = timedelta(minutes=10)
 class Links:
     """The group as `rank` sees it. Hidden states go from a rank to its like in the next stage."""
 
-    def __init__(self, grid: Grid, rank: int, store: Store, device: torch.device) -> None:
-        """Returns once every rank is there. Raises RuntimeError (torch's) when one never comes."""
+    def __init__(
+        self, grid: Grid, rank: int, store: Store, device: torch.device, memory: str | None
+    ) -> None:
+        """Returns once every rank is there. Raises RuntimeError (torch's) when one never comes.
+
+        `memory` is for sums on one machine; see Meeting.
+        """
         if device.type == "cuda":
             torch.cuda.set_device(device)
         backend = "nccl" if device.type == "cuda" else "gloo"
@@ -33,6 +40,9 @@ class Links:
         )
         self._grid, self._rank, self._device = grid, rank, device
         self._stage_group = self._form_stage_groups()
+        self._shared = None
+        if memory is not None and grid.tensor > 1 and device.type == "cpu":
+            self._shared = SharedSum(memory, grid, rank)
         # Logits have a group of their own: with NCCL, what two ranks send each other in one group
         # passes in order, and in two stages hidden states and logits cross.
         self._answers = dist.new_group([LEADER, grid.speaker]) if grid.stages > 1 else None
@@ -41,7 +51,7 @@ class Links:
     @property
     def reduce(self) -> Callable[[Tensor], Tensor] | None:
         """Sums a tensor over the ranks of the stage; None where there is one."""
-        return None if self._grid.tensor == 1 else self._reduce
+        return None if self._grid.tensor == 1 else self._shared or self._reduce
 
     def send_hidden(self, hidden: Tensor) -> None:
         """Starts to send to the next stage; `settle` waits for it."""

@@ -19,11 +19,14 @@ from autotuner.worker.parallel.stores import Store
 class Member:
     """A rank that has joined its group and loaded its part; `options` are its own."""
 
-    def __init__(self, options: EngineOptions, rank: int, store: Store) -> None:
-        """Raises ModelError, and torch's RuntimeError when another rank never comes."""
+    def __init__(self, options: EngineOptions, rank: int, store: Store, memory: str | None) -> None:
+        """`memory` is that of order.Meeting.
+
+        Raises ModelError, and torch's RuntimeError when another rank never comes.
+        """
         self._grid, self._rank = Grid.of(options.settings), rank
         self._device = torch.device(options.device)
-        self._links = Links(self._grid, rank, store, self._device)
+        self._links = Links(self._grid, rank, store, self._device, memory)
         self._shard = self._grid.shard(rank, self._links.reduce)
         part = build_part(options, self._device, self._shard)
         self._decoder, self._cache = part.decoder, part.cache

@@ -13,11 +13,15 @@ from autotuner.worker.settings import WorkerSettings
 
 @dataclass(frozen=True)
 class Meeting:
-    """Where the ranks of one group find each other: a store, and the group's part of its keys."""
+    """Where the ranks of one group find each other: a store, and the group's part of its keys.
+
+    `memory` is the path of memory that all share, where they are on one machine.
+    """
 
     host: str
     port: int
     prefix: str
+    memory: str | None = None
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from pathlib import Path
 from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.parallel.errors import GroupError
 from autotuner.worker.parallel.grid import Grid
-from autotuner.worker.parallel.hosts import Follower
-from autotuner.worker.parallel.order import Meeting, Seat
+from autotuner.worker.parallel.hosts import Follower, Rendezvous
+from autotuner.worker.parallel.order import Seat
 from autotuner.worker.parallel.stores import Store, join_store
 from autotuner.worker.parallel.world import HOST_KEYS, World
 
@@ -100,9 +100,9 @@ class TorchrunHosts:
         keep_alive(conn)
         return RemoteFollower(conn, Seat(Path(address.model), address.device_index))
 
-    def meet(self) -> tuple[Store, Meeting]:
+    def meet(self) -> Rendezvous:
         meeting = self._world.meeting(keys=secrets.token_hex(8))
-        return join_store(meeting), meeting
+        return Rendezvous(join_store(meeting), meeting)
 
     def _hosts_store(self) -> Store:
         if self._store is None:

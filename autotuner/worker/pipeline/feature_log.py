@@ -9,7 +9,7 @@ from typing import Any
 from autotuner.worker.pipeline.features import COLUMNS, FEATURES_VERSION, FeatureRow
 from autotuner.worker.ring import Ring
 
-KEPT_ROWS = 4096  # chosen: under 1 MB, and some minutes of a busy worker
+KEPT_ROWS = 4096  # chosen: below 2 MB, and some minutes of a busy worker
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Where a model's golden set comes from: its file in the cache folder, or a process that makes it."""
+"""Where a golden set comes from: its file in the cache folder, or a process that makes it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from autotuner.worker.model_cache import made_once
 from autotuner.worker.settings import WorkerSettings
 
 KV_CACHE_GIB = 0.5
-NICENESS = 19  # serving goes first
+NICENESS = 10  # serving goes first, yet the set is made in the end
 
 
 def main(arguments: Sequence[str]) -> int:

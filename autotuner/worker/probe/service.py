@@ -73,8 +73,11 @@ class Probe:
         self._metrics.set(result)
         return result
 
-    async def on_rebuilt(self, before: WorkerSettings, after: WorkerSettings) -> None:
-        """To be told of a rebuild that serves now: probes in the background if weights changed."""
+    def on_rebuilt(self, before: WorkerSettings, after: WorkerSettings) -> None:
+        """To be told, on the event loop, when other settings come to serve.
+
+        Other weights are probed in the background; nothing is done for other changes.
+        """
         if before.weight_dtype != after.weight_dtype:
             task = asyncio.create_task(self._by_itself(after.weight_dtype))
             self._background.add(task)

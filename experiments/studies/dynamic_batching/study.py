@@ -64,15 +64,15 @@ SYSTEMS = (
 
 @dataclass(frozen=True)
 class Size:
-    """Seconds of open-loop load; requests of a backlog, per place of the batch."""
+    """Requests of the open-loop load (on average), of a backlog, and of one per place."""
 
-    load_s: float
+    load_requests: int
     backlog_one: int
     backlog_per_slot: int
 
 
-FULL = Size(load_s=120.0, backlog_one=50, backlog_per_slot=10)
-QUICK = Size(load_s=2.0, backlog_one=3, backlog_per_slot=1)
+FULL = Size(load_requests=300, backlog_one=50, backlog_per_slot=10)
+QUICK = Size(load_requests=6, backlog_one=3, backlog_per_slot=1)
 
 
 def run(quick: bool, out: Path) -> dict[str, Any]:
@@ -88,8 +88,9 @@ def run(quick: bool, out: Path) -> dict[str, Any]:
     best = bench.best_rates()
     rows = [bench.saturated(system, size, best) for system in SYSTEMS]
     rate_rps = LOAD * rows[0]["requests_per_s"]
-    plan = _open_loop(rate_rps, size.load_s)
-    rows += [bench.loaded(system, plan, size.load_s, best) for system in SYSTEMS]
+    load_s = size.load_requests / rate_rps
+    plan = _open_loop(rate_rps, load_s)
+    rows += [bench.loaded(system, plan, load_s, best) for system in SYSTEMS]
     engine.close()
     content = _common.results(
         "dynamic_batching",

@@ -23,6 +23,10 @@ class Job:
     def tokens(self) -> int:
         return len(self.prompts) * self.output_tokens
 
+    def cut_to(self, output_tokens: int) -> Job:
+        """The same prompts with at most this many tokens each."""
+        return Job(self.prompts, min(self.output_tokens, output_tokens))
+
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 

@@ -34,6 +34,7 @@ SEED = 0
 PROMPT_TOKENS = (64, 256)  # end to end
 CONTEXT_TOKENS = 140  # of decode, on average
 FLOOR_TARGET = 0.60
+WARM_UP_TOKENS = 8  # of each request
 Kind = str
 DECODE, PREFILL, END_TO_END = "decode", "prefill", "end to end"
 
@@ -80,6 +81,7 @@ class Measured:
     """What the counted runs of one engine at one size gave."""
 
     rates: tuple[float, ...]
+    job_cpu_s: float
     cpu_over_wall: float
 
     @property
@@ -174,13 +176,16 @@ def _measure(
         shift = repeat % len(running)
         for size in sizes:
             for peer in running[shift:] + running[:shift]:
+                if not repeat:
+                    peer.run(size.job.cut_to(WARM_UP_TOKENS))
+                    continue
                 answer = peer.run(size.job)
-                if repeat:  # the first round warms up
-                    answers[peer.engine, size.name].append(answer)
+                answers[peer.engine, size.name].append(answer)
     rate = {size.name: size.rate for size in sizes}
     return {
         key: Measured(
             tuple(rate[key[1]](answer) for answer in given),
+            statistics.median(answer.cpu_s for answer in given),
             statistics.median(answer.cpu_s / answer.wall_s for answer in given),
         )
         for key, given in answers.items()
@@ -211,6 +216,7 @@ def _rows(
             "amount": size.amount,
             "tokens_per_s": round(result.median, 2),
             "tokens_per_s_runs": [round(rate, 2) for rate in result.rates],
+            "job_cpu_s": round(result.job_cpu_s, 3),
             "cpu_over_wall": round(result.cpu_over_wall, 3),
         }
         if size.kind == DECODE and engine.dtype == default:

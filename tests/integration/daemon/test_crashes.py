@@ -8,7 +8,7 @@ import pytest
 
 from autotuner.domain.experiment import Arm, Verdict
 from autotuner.history.records import DecisionOutcome
-from tests.integration.daemon.loop import POOR, Crash, Loop, make_loop
+from tests.integration.daemon.loop import POLICY, POOR, Crash, Loop, make_loop
 
 
 def run_until_concluded(loop: Loop, cycles: int = 900) -> None:
@@ -90,6 +90,18 @@ def test_a_crash_while_a_verdict_is_written_keeps_all_of_it_or_nothing(
     [found] = loop.history.experiments(target="t")
     assert found.verdict is Verdict.ABORTED
     assert loop.live == POOR
+
+
+def test_the_rest_after_a_test_outlives_a_restart(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path)
+    while not loop.history.open_experiments("t"):
+        loop.cycle()
+    loop.restart()
+    loop.cycle()  # closes the test; puts the incumbent back
+    loop.restart()
+    assert "resting" in loop.cycle()
+    loop.now += POLICY.proposer.pause_s
+    assert "resting" not in loop.cycle()
 
 
 def run_until_the_treatment_is_live(loop: Loop) -> None:

@@ -36,7 +36,16 @@ class RunningWorker:
         return self.post("/v1/completions", {"prompt": prompt} | fields)
 
     def exposures(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.get("/admin/exposures").json()["exposures"]
+        return self.log_of("exposures")
+
+    def steps(self) -> list[dict[str, Any]]:
+        return self.log_of("steps")
+
+    def log_of(self, name: str) -> list[dict[str, Any]]:
+        """All records of a log, page by page."""
+        found: list[dict[str, Any]] = []
+        while page := self.get(f"/admin/{name}?after={len(found)}").json()[name]:
+            found += page
         return found
 
     def until(self, holds: Callable[[], bool], within_s: float = 20.0) -> None:

@@ -83,7 +83,7 @@ def test_a_taken_port_is_told(start_real: Starter) -> None:
     ("flag", "told"),
     [
         ("--model=nowhere", "no such folder"),
-        ("--weight-dtype=int3", "give one of auto, float32, bfloat16"),
+        ("--weight-dtype=int3", "give one of float32, bfloat16, int8"),
         ("--schedule-policy=lifo", "give one of fcfs, length-grouped"),
         ("--host=0.0.0.0", "set an admin token"),
         ("--admin-token-file=/dev/null", "write a token into it"),

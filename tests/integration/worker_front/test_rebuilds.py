@@ -33,14 +33,12 @@ def test_ten_switches_under_load_lose_nothing(start_fake: Starter) -> None:
             assert answer.status_code == 200, answer.text
             assert answer.json()["generation"] == generation + 1
     assert load.wrong == []
-    assert load.sent > 10
     assert outcomes_of(worker) == {"length": load.sent}
+    assert {e["generation_start"] for e in worker.exposures()} >= set(range(1, 11))
     assert worker.get("/admin/exposures").json()["in_flight"] == {}
     worker.until(lambda: len(worker.engine_pids()) == 1)
     assert metric(worker, 'worker:rebuilds_total{model_name="fake-model",outcome="switched"}') == 10
     assert metric(worker, "worker:rebuild_seconds_count") == 10
-    steps = worker.get("/admin/steps").json()["steps"]
-    assert {step["generation"] for step in steps} >= {1, 11}
 
 
 def test_one_replica_becomes_two_and_one_again(start_fake: Starter) -> None:
@@ -55,22 +53,22 @@ def test_one_replica_becomes_two_and_one_again(start_fake: Starter) -> None:
             worker.until(lambda seen=served: len(worker.exposures()) > seen + 5)
     assert load.wrong == []
     assert outcomes_of(worker) == {"length": load.sent}
-    steps = worker.get("/admin/steps").json()["steps"]
+    steps = worker.steps()
     assert {(s["generation"], s["replica"]) for s in steps} == {(1, 0), (2, 0), (2, 1), (3, 0)}
 
 
 @pytest.mark.parametrize(
-    ("mode", "told"),
+    ("mode", "limit_s", "told"),
     [
-        ("failing", "no such weights"),
-        ("dying", "ended unexpectedly"),
-        ("loading", "not ready within 1 s"),
+        ("failing", 30, "no such weights"),
+        ("dying", 30, "ended unexpectedly"),
+        ("loading", 1, "not ready within 1 s"),
     ],
 )
 def test_new_engines_that_fail_leave_the_old_ones(
-    start_fake: Starter, running: Running, mode: str, told: str
+    start_fake: Starter, mode: str, limit_s: int, told: str
 ) -> None:
-    worker = start_fake(int8=mode, rebuild_timeout_s=1, step_s=0.005)
+    worker = start_fake(int8=mode, rebuild_timeout_s=limit_s, step_s=0.005)
     before, engines = worker.get("/admin/settings").json(), worker.engine_pids()
     with OpenLoop(worker, rate_rps=20.0, max_tokens=20) as load:
         answer = put(worker, 1, weight_dtype="int8", data_parallel_size=2, max_num_seqs=9)
@@ -81,7 +79,7 @@ def test_new_engines_that_fail_leave_the_old_ones(
     assert {**after, "now": 0} == {**before, "now": 0}
     assert (load.wrong, worker.engine_pids()) == ([], engines)
     assert metric(worker, 'worker:rebuilds_total{model_name="fake-model",outcome="failed"}') == 1
-    assert put(worker, 1, num_threads=2).json()["generation"] == 3  # 2 is never used again
+    assert put(worker, 1, max_num_seqs=9).json()["generation"] == 3  # 2 is never used again
 
 
 def test_what_is_being_built_is_told(start_fake: Starter) -> None:

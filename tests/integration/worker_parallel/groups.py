@@ -22,23 +22,23 @@ from tests.integration.worker_engine.engine_help import Spy, greedy, random_prom
 from tests.integration.worker_engine.tiny_models import make_tiny
 
 VOCAB = 97
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCAB,
+    "hidden_size": 48,
+    "intermediate_size": 50,  # not to be divided by 3 or 4
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 3,
+    "head_dim": 8,
+    "max_position_embeddings": 256,
+    "eos_token_id": 2,
+    "initializer_range": 0.2,
+}
 Requests = dict[str, tuple[list[int], SamplingParams]]
 
 
 def tiny_model(folder: Path, **changes: Any) -> Path:
-    config = LlamaConfig(
-        vocab_size=VOCAB,
-        hidden_size=48,
-        intermediate_size=50,  # not to be divided by 3 or 4
-        num_hidden_layers=3,
-        num_attention_heads=6,
-        num_key_value_heads=3,
-        head_dim=8,
-        max_position_embeddings=256,
-        eos_token_id=2,
-        initializer_range=0.2,
-        **changes,
-    )
+    config = LlamaConfig(**{**SIZES, **changes})
     make_tiny(config).save_pretrained(folder)
     return folder
 
@@ -49,10 +49,10 @@ def options_of(folder: Path, tensor: int = 1, stages: int = 1, **knobs: Any) -> 
 
 
 @contextmanager
-def group_engine(options: EngineOptions) -> Iterator[Engine]:
+def group_engine(options: EngineOptions, *, share_memory: bool = True) -> Iterator[Engine]:
     """An engine whose leader is this process."""
     lost: list[str] = []
-    executor = GroupExecutor(options, LocalHosts(), lost.append)
+    executor = GroupExecutor(options, LocalHosts(share_memory=share_memory), lost.append)
     engine = Engine(options, executor)
     try:
         yield engine

@@ -62,6 +62,16 @@ def test_biases_are_summed_once_and_scores_are_the_same(tiny_biased: Path) -> No
     )
 
 
+def test_sums_over_gloo_are_the_same(tiny: Path) -> None:
+    requests = mixed_requests(VOCAB, LENGTHS)
+    tokens, logits = answers(Engine(options_of(tiny)), requests, STEPS)
+    with group_engine(options_of(tiny, 2, 2), share_memory=False) as engine:
+        group_tokens, group_logits = answers(engine, requests, STEPS)
+    assert group_tokens == tokens
+    for name, expected in logits.items():
+        torch.testing.assert_close(group_logits[name], expected, atol=1e-4, rtol=0.0)
+
+
 def test_what_is_not_finite_is_cleared_on_every_rank(tmp_path: Path) -> None:
     poison = 5
     folder = tiny_model(tmp_path, tie_word_embeddings=False)
@@ -84,11 +94,14 @@ def spoil_embedding(folder: Path, token: int) -> None:
     save_file(tensors, file, metadata={"format": "pt"})
 
 
-def test_bfloat16_sums_are_kept_in_float32(tiny: Path) -> None:
+@pytest.mark.parametrize("share_memory", [True, False])
+def test_bfloat16_is_as_near_to_float32_as_one_process(tiny: Path, share_memory: bool) -> None:
     requests = mixed_requests(VOCAB, (30, 100))
     exact = answers(Engine(options_of(tiny)), requests)[1]
     alone = answers(Engine(options_of(tiny, weight_dtype="bfloat16")), requests)[1]
-    with group_engine(options_of(tiny, 3, weight_dtype="bfloat16")) as engine:
+    with group_engine(
+        options_of(tiny, 3, weight_dtype="bfloat16"), share_memory=share_memory
+    ) as engine:
         group = answers(engine, requests)[1]
     for name, truth in exact.items():
         own_error = (alone[name][0] - truth[0]).abs().mean()
@@ -107,7 +120,8 @@ def test_the_packaged_model_over_two_uneven_ranks_and_two_stages(smollm: Path) -
         assert engine.executor.weight_bytes >= alone.executor.weight_bytes
     assert group_tokens == tokens
     for name, expected in logits.items():
-        torch.testing.assert_close(group_logits[name], expected, atol=1e-4, rtol=0.0)
+        # Logits reach 34 here: in float32 another order of the sums alone moves them by 1.3e-4.
+        torch.testing.assert_close(group_logits[name], expected, atol=3e-4, rtol=0.0)
 
 
 def test_nothing_is_left_after_a_load_that_fails(tiny: Path, tmp_path: Path) -> None:

@@ -5,15 +5,37 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import torch
+
+from autotuner.worker.dtypes import activation_dtype
 from autotuner.worker.engine import Engine
 from autotuner.worker.engine_options import EngineOptions
+from autotuner.worker.executor import LocalExecutor
+from autotuner.worker.kv import KVCache
 from autotuner.worker.messages import AddRequest, SamplingParams, ScoreOutput, ScoreRequest
+from autotuner.worker.model_part import kv_blocks, model_len
+from autotuner.worker.models.load import load_decoder, plain_factory
+from autotuner.worker.models.parts import LinearFactory
+from autotuner.worker.ops.choose import ops_for
+from autotuner.worker.quantise_factory import int8_factory
 from autotuner.worker.settings import WeightDtype, WorkerSettings
 
+CPU = torch.device("cpu")
 
-def make_engine(model: Path, weight_dtype: WeightDtype) -> Engine:
+
+def make_engine(
+    model: Path, weight_dtype: WeightDtype, linears: LinearFactory | None = None
+) -> Engine:
+    """`linears` overrides the layers that the weight dtype asks for."""
+    torch.set_num_threads(1)
     settings = WorkerSettings(weight_dtype=weight_dtype)
-    return Engine(EngineOptions(model, kv_cache_gib=0.25, max_ranks=1, settings=settings))
+    options = EngineOptions(model, kv_cache_gib=0.25, max_ranks=1, settings=settings)
+    dtype = activation_dtype(weight_dtype, CPU)
+    linears = linears or (int8_factory(model) if weight_dtype == "int8" else plain_factory)
+    ops = ops_for(CPU, 1)
+    decoder = load_decoder(model, dtype, CPU, model_len(options), ops, linears=linears)
+    cache = KVCache(decoder.kv_shape, kv_blocks(options, CPU), dtype, CPU)
+    return Engine(options, LocalExecutor(decoder, cache))
 
 
 class EngineModel:

@@ -92,6 +92,16 @@ def test_exponents_are_undone_on_the_activations(compiled: ctypes.CDLL) -> None:
     assert torch.allclose(layer(x).double(), _exact(weight, x, exponents), atol=2e-2, rtol=1e-4)
 
 
+def test_layers_split_by_inputs_sum_to_the_whole(compiled: ctypes.CDLL) -> None:
+    exponents = torch.arange(256).remainder(5).sub(2).to(torch.int8)
+    weight, x = _random(40, 256), _random(5, 256, seed=1)
+    factory = Int8Factory({"down": exponents}, compiled)
+    whole = factory("down", weight, None, ALL)(x)
+    parts = [slice(0, 128), slice(128, 256)]
+    split = [factory("down", weight[:, part], None, part)(x[:, part]) for part in parts]
+    assert torch.allclose(split[0] + split[1], whole, atol=1e-5)
+
+
 def test_a_large_activation_costs_only_its_own_group(compiled: ctypes.CDLL) -> None:
     weight, x = _random(32, 128), _random(1, 128, seed=1)
     x[0, 0] = 1e4

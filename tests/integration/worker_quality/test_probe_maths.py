@@ -35,7 +35,7 @@ class Oracle:
     @torch.inference_mode()
     def rows(self, prompt: tuple[int, ...], answer: tuple[int, ...]) -> torch.Tensor:
         """log p of every token at the places of the answer: [answer, vocab_size]."""
-        logits = self._model(torch.tensor([[*prompt, *answer]])).logits[0]
+        logits: torch.Tensor = self._model(torch.tensor([[*prompt, *answer]])).logits[0]
         return logits[len(prompt) - 1 : -1].log_softmax(-1)
 
 

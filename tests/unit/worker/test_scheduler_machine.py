@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import count
 
 from hypothesis import HealthCheck, settings
@@ -11,7 +12,7 @@ from autotuner.worker.kv_layout import BLOCK_TOKENS, SCRATCH_BLOCK
 from autotuner.worker.messages import SamplingParams, TokenOutput
 from autotuner.worker.scheduler import Scheduler
 from autotuner.worker.sequence import Sequence, StepPlan
-from autotuner.worker.settings import WorkerSettings
+from autotuner.worker.settings import AttentionMode, WorkerSettings
 from tests.unit.worker.paged_model import EOS, FIRST_WORD, POISON, WORDS, PagedModel, answer
 
 MAX_LEN = 5 * BLOCK_TOKENS
@@ -21,13 +22,14 @@ TEXTS = [[FIRST_WORD + (i * k) % WORDS for i in range(MAX_LEN)] for k in (1, 7)]
 
 knobs = st.builds(
     WorkerSettings,
-    max_num_seqs=st.integers(1, 6),
+    max_num_seqs=st.sampled_from([1, 4, 8]),
     batch_timeout_ms=st.sampled_from([0, 0, 50]),
     max_num_batched_tokens=st.sampled_from([16, 24, 40, 100]),
-    memory_efficient=st.booleans(),
+    memory_efficient=st.sampled_from([True, True, True, False]),
     schedule_policy=st.sampled_from(["fcfs", "length-grouped"]),
-    attention=st.sampled_from(["full", "full", "sliding_window", "top_k"]),
+    attention=st.sampled_from(["full", "top_k"]),
 )
+lengths = st.sampled_from([1, 15, 16, 17, 33, 40, 48, 64, MAX_LEN - 1])
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -42,7 +44,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.outputs: dict[str, list[TokenOutput]] = {}
         self.was_optimistic = False
 
-    @initialize(spare=st.integers(0, 9), first=knobs, prefix_caching=st.booleans())
+    @initialize(
+        spare=st.integers(0, 8), first=knobs, prefix_caching=st.sampled_from([True, True, False])
+    )
     def start(self, spare: int, first: WorkerSettings, prefix_caching: bool) -> None:
         self.blocks = 1 + MAX_LEN // BLOCK_TOKENS + spare
         self.house = Scheduler(first, self.blocks, MAX_LEN, [EOS], prefix_caching)
@@ -51,16 +55,18 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule(
         text=st.sampled_from(TEXTS),
-        prompt=st.integers(1, MAX_LEN),
-        max_tokens=st.integers(1, MAX_LEN),
-        poisoned=st.sampled_from([False] * 9 + [True]),
+        prompts=st.lists(lengths, min_size=2, max_size=6),
+        shorter_by=st.sampled_from([0, 0, 0, 40]),
+        poisoned=st.sampled_from([False] * 7 + [True]),
     )
-    def add(self, text: list[int], prompt: int, max_tokens: int, poisoned: bool) -> None:
-        tokens = text[: min(prompt, MAX_LEN - 1)]
-        if poisoned:
-            tokens[-1] = POISON
+    def add(self, text: list[int], prompts: list[int], shorter_by: int, poisoned: bool) -> None:
+        for prompt in prompts:
+            max_tokens = max(1, MAX_LEN - prompt - shorter_by)
+            self.add_one(text[: prompt - poisoned] + [POISON] * poisoned, max_tokens)
+
+    def add_one(self, tokens: list[int], max_tokens: int) -> None:
         name = f"{next(self.numbers)}"
-        sampling = SamplingParams(max_tokens=min(max_tokens, MAX_LEN - len(tokens)))
+        sampling = SamplingParams(max_tokens=max_tokens)
         sequence = Sequence(name, list(tokens), len(tokens), sampling, 0, self.now)
         self.asked[name], self.prompts[name], self.outputs[name] = sequence, tokens, []
         self.house.add(sequence)
@@ -75,6 +81,14 @@ class SchedulerMachine(RuleBasedStateMachine):
     def change_settings(self, new: WorkerSettings) -> None:
         self.house.settings = new
         self.was_optimistic |= new.memory_efficient
+
+    @rule(attention=st.sampled_from(["full", "top_k"]), steps=st.integers(1, 3))
+    def glance_at_another_mode(self, attention: AttentionMode, steps: int) -> None:
+        before = self.house.settings
+        self.house.settings = replace(before, attention=attention)
+        self.run(steps)
+        self.house.settings = before
+        self.run(steps)
 
     @rule(steps=st.integers(1, 20))
     def run(self, steps: int) -> None:
@@ -163,8 +177,8 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 TestScheduler = SchedulerMachine.TestCase
 TestScheduler.settings = settings(
-    max_examples=60,
-    stateful_step_count=25,
+    max_examples=40,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -152,7 +152,7 @@ def test_figures_are_exported_with_their_generation() -> None:
 
 def _rebuilt(bench: Bench, before: WorkerSettings, after: WorkerSettings) -> None:
     async def rebuild() -> None:
-        await bench.probe.on_rebuilt(before, after)
+        bench.probe.on_rebuilt(before, after)
         assert not bench.model.asked  # a rebuild does not wait for its probe
         for _ in range(20):
             await asyncio.sleep(0)

@@ -9,40 +9,70 @@
 namespace native {
 namespace {
 
+constexpr long MAX_GROUP = 64;  // query heads of a K/V head: views.py
 constexpr long TASK_QUERIES = 384;  // of a prompt's chunk: packing a tile is 3 % of its products
 
 // Fewer multiplications than this are done before other threads have woken (chosen).
 constexpr double PARALLEL_PRODUCTS = 1e6;
 
-// The cache rows of positions [first, first + count).
-void find_rows(const int32_t* blocks, long block_tokens, long first, long count, long* rows) {
-  for (long i = 0; i < count; i++) {
-    const long position = first + i;
-    rows[i] = blocks[position / block_tokens] * block_tokens + position % block_tokens;
-  }
+// Calls body(i, row) with the cache row of position first + i, for i in [0, count).
+template <class Body>
+void over_positions(const int32_t* blocks, long block_tokens, long first, long count, Body body) {
+  long block = first / block_tokens, offset = first % block_tokens;
+  for (long i = 0; i < count; block++, offset = 0)
+    for (long row = blocks[block] * block_tokens + offset; offset < block_tokens && i < count;
+         offset++, row++, i++)
+      body(i, row);
 }
 
-// Every token up to the row's own, or the last `window` of them.
+// Positions of a task's keys: the first that its first row sees, and the end of its last row's.
+Range keys_of(const Step& step, const Task& task) {
+  return {step.window ? std::max(0L, task.seen - step.window) : 0, task.seen_by_last()};
+}
+
+// Keys in each tile of a range: as even as can be, for that the next tile is fetched meanwhile.
+long tile_keys(Range keys) {
+  const long count = keys.last - keys.first, tiles = (count + TILE_KEYS - 1) / TILE_KEYS;
+  return round_up((count + tiles - 1) / std::max(1L, tiles), LANES);
+}
+
+// The rows of positions [first, first + count), as far as they are before `last`.
+void find_rows(const Step& step, const Task& task, long first, long count, long last, Rows& rows) {
+  rows.count = std::max(0L, std::min(count, last - first));
+  over_positions(task.blocks, step.block_tokens, first, rows.count,
+                 [&](long i, long row) { rows.at[i] = row; });
+}
+
+// Every token up to the row's own, or the last `window` of them. `next` is the task to follow.
 template <class Num>
-void attend_all(const Call<Num>& call, const Task& task) {
+void attend_all(const Call<Num>& call, const Task& task, const Task* next) {
   Workspace<Num>& memory = workspace<Num>();
+  const Step& step = call.step;
   const long parts =
       start(call, task.first, task.rows(), task.head_first, task.head_last, memory);
   const Running<Num>* running = memory.running.take(parts);
-  const long window = call.step.window ? call.step.window : task.seen_by_last();
-  const long last = task.seen_by_last();
-  for (long key = std::max(0L, task.seen - window); key < last; key += TILE_KEYS) {
-    const long count = std::min(TILE_KEYS, last - key);
-    find_rows(task.blocks, call.step.block_tokens, key, count, memory.rows);
+  const Range keys = keys_of(step, task);
+  const long window = step.window ? step.window : keys.last;
+  const long size = tile_keys(keys);
+  find_rows(step, task, keys.first, size, keys.last, memory.rows);
+  for (long key = keys.first; key < keys.last; key += size) {
+    if (key + size < keys.last || !next) {
+      find_rows(step, task, key + size, size, keys.last, memory.next);
+    } else {
+      const Range following = keys_of(step, *next);
+      find_rows(step, *next, following.first, tile_keys(following), following.last, memory.next);
+    }
+    const long count = memory.rows.count;
     for (long part = 0; part < parts; part++) {
       const Running<Num>& run = running[part];
       const auto visible = [&](long query) {
         const long seen = task.seen + query / run.heads - key;
         return Range{std::max(0L, seen - window), std::min(count, seen)};
       };
-      const Tile<Num> tile = pack(call, memory.rows, count, run.kv_head, memory);
+      const Tile<Num> tile = pack(call, run.kv_head, memory);
       add_tile(call, run, tile, visible, memory);
     }
+    std::swap(memory.rows, memory.next);
   }
   for (long part = 0; part < parts; part++) finish(call, running[part]);
 }
@@ -54,50 +84,57 @@ void attend_positions(const Call<Num>& call, const Task& task, long row, long he
   Workspace<Num>& memory = workspace<Num>();
   start(call, row, 1, head, head + heads, memory);
   const Running<Num>& run = *memory.running.take(1);
+  memory.next.count = 0;
   for (long first = 0; first < count; first += TILE_KEYS) {
-    const long keys = std::min(TILE_KEYS, count - first);
+    const long keys = memory.rows.count = std::min(TILE_KEYS, count - first);
     for (long i = 0; i < keys; i++)
-      find_rows(task.blocks, call.step.block_tokens, positions[first + i], 1, memory.rows + i);
-    const Tile<Num> tile = pack(call, memory.rows, keys, run.kv_head, memory);
+      over_positions(task.blocks, call.step.block_tokens, positions[first + i], 1,
+                     [&](long, long row) { memory.rows.at[i] = row; });
+    const Tile<Num> tile = pack(call, run.kv_head, memory);
     add_tile(call, run, tile, [&](long) { return Range{0, keys}; }, memory);
   }
   finish(call, run);
 }
 
 struct Selection {
-  std::vector<BestKeys> best;
+  BestKeys best[MAX_GROUP];
   Scratch<float> tables;
   Scratch<uint32_t> signs;
   Scratch<long> positions;
 };
 
+// The sign bits of the first `count` keys of a sequence, sixteen keys side by side.
+template <class Num>
+const uint32_t* gather_signs(const Call<Num>& call, const Task& task, long kv_head, long count,
+                             Selection& memory) {
+  const long words = sign_words(call.cache.key_dim);
+  uint32_t* signs = memory.signs.take(round_up(count, LANES) * words);
+  over_positions(task.blocks, call.step.block_tokens, 0, count, [&](long i, long row) {
+    load_signs<Num>(call.cache, row, kv_head, words, signs + i / LANES * words * LANES + i % LANES);
+  });
+  return signs;
+}
+
 // One row's heads [head, head + heads), of one K/V head, each over its best keys.
 template <class Num>
 void attend_best(const Call<Num>& call, const Task& task, long row, long seen, long head,
-                 long heads) {
-  static thread_local Selection memory;
+                 long heads, const uint32_t* signs, Selection& memory) {
   const Cache& cache = call.cache;
-  const long wanted = call.step.top_keys, kv_head = head / call.group();
   const long words = sign_words(cache.key_dim), table_size = words * NIBBLES * LANES;
   float* tables = memory.tables.take(heads * table_size);
-  uint32_t* signs = memory.signs.take(words * LANES);
-  if (long(memory.best.size()) < heads) memory.best = std::vector<BestKeys>(size_t(heads));
   for (long h = 0; h < heads; h++) {
-    memory.best[size_t(h)].start(wanted);
+    memory.best[h].start(call.step.top_keys);
     make_table(call.q + row * call.q_row + (head + h) * call.q_head, cache.key_dim,
                tables + h * table_size);
   }
-  long rows[LANES];
-  for (long key = 0; key < seen; key += LANES) {
+  for (long key = 0; key < seen; key += LANES, signs += words * LANES) {
     const long count = std::min(LANES, seen - key);
-    find_rows(task.blocks, call.step.block_tokens, key, count, rows);
-    for (long i = 0; i < count; i++) load_signs<Num>(cache, rows[i], kv_head, words, signs + i);
     for (long h = 0; h < heads; h++)
-      memory.best[size_t(h)].see(cheap_scores(tables + h * table_size, signs, words), key, count);
+      memory.best[h].see(cheap_scores(tables + h * table_size, signs, words), key, count);
   }
-  long* positions = memory.positions.take(wanted);
+  long* positions = memory.positions.take(call.step.top_keys);
   for (long h = 0; h < heads; h++) {
-    const long count = memory.best[size_t(h)].finish(positions);
+    const long count = memory.best[h].finish(positions);
     attend_positions(call, task, row, head + h, 1, positions, count);
   }
 }
@@ -105,14 +142,17 @@ void attend_best(const Call<Num>& call, const Task& task, long row, long seen, l
 // Every row over the `top_keys` best of the tokens up to its own.
 template <class Num>
 void attend_top(const Call<Num>& call, const Task& task) {
+  static thread_local Selection memory;
   for (long head = task.head_first; head < task.head_last;) {
     const long heads = std::min(task.head_last, round_up(head + 1, call.group())) - head;
+    const uint32_t* signs =
+        gather_signs(call, task, head / call.group(), task.seen_by_last(), memory);
     for (long row = task.first; row < task.last; row++) {
       const long seen = task.seen + row - task.first;
       if (seen > call.step.top_keys)
-        attend_best(call, task, row, seen, head, heads);
+        attend_best(call, task, row, seen, head, heads, signs, memory);
       else
-        attend_all(call, Task{task.blocks, row, row + 1, seen, head, head + heads});
+        attend_all(call, Task{task.blocks, row, row + 1, seen, head, head + heads}, nullptr);
     }
     head += heads;
   }
@@ -162,10 +202,15 @@ void attend(const Call<Num>& call, long threads) {
   tasks.clear();
   for (long i = 0; i < call.step.chunks; i++) add_chunk(call, call.step.spans[i], tasks);
   add_singles(call, threads, tasks);
-  const auto run = [&](long i) {
-    call.step.top_keys ? attend_top(call, tasks[size_t(i)]) : attend_all(call, tasks[size_t(i)]);
-  };
   if (threads > 1 && products(tasks, call.cache) < PARALLEL_PRODUCTS) threads = 1;
+  const auto run = [&](long i) {
+    const Task& task = tasks[size_t(i)];
+    const size_t next = size_t(i + threads);  // of this thread, most likely
+    if (call.step.top_keys)
+      attend_top(call, task);
+    else
+      attend_all(call, task, next < tasks.size() ? &tasks[next] : nullptr);
+  };
   parallel_for(long(tasks.size()), threads, run);
 }
 

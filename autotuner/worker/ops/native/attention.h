@@ -68,6 +68,12 @@ struct Tile {
   const WordOf<Num>* values;
 };
 
+// Cache rows of a tile's tokens.
+struct Rows {
+  long count = 0;
+  long at[TILE_KEYS];
+};
+
 template <class Num>
 struct Workspace {
   using Weight = std::conditional_t<WordFor<Num>::type::NUMBERS == 2, bf16, float>;
@@ -76,7 +82,7 @@ struct Workspace {
   Scratch<float> sums, greatest, totals, scores;
   Scratch<Weight> weights;
   Scratch<Running<Num>> running;
-  long rows[TILE_KEYS];
+  Rows rows, next;
 };
 
 // The thread's own.
@@ -117,41 +123,61 @@ static long start(const Call<Num>& call, long row, long rows, long head_first, l
   return count;
 }
 
-// The keys and values of the cache rows `rows`.
+// Asks for memory that is read soon: blocks lie scattered, so that the processor can't foresee it.
+NATIVE_INLINE void fetch(const void* from, long bytes) {
+  for (long at = 0; at < bytes; at += 64)
+    __builtin_prefetch(static_cast<const char*>(from) + at, 0, 2);
+}
+
+// The keys and values of memory.rows; those of memory.next are on their way afterwards.
 template <class Num>
-static Tile<Num> pack(const Call<Num>& call, const long* rows, long count, long kv_head,
-                      Workspace<Num>& memory) {
+static Tile<Num> pack(const Call<Num>& call, long kv_head, Workspace<Num>& memory) {
   const Cache& cache = call.cache;
+  const Rows &rows = memory.rows, &next = memory.next;
   const long words = call.key_words(), width = call.value_width();
+  const long key_bytes = cache.key_dim * long(sizeof(Num));
+  const long value_bytes = cache.values == cache.keys ? 0 : cache.value_dim * long(sizeof(Num));
   const Num* from[TILE_KEYS];
   WordOf<Num>* keys = memory.keys.take(TILE_KEYS * words);
   WordOf<Num>* values = memory.values.take(TILE_KEYS * width);
-  for (long i = 0; i < count; i++) from[i] = cache.key<Num>(rows[i], kv_head);
-  pack_keys(from, count, cache.key_dim, words, memory.key_rows.take(LANES * words), keys);
-  for (long i = 0; i < count; i++) from[i] = cache.value<Num>(rows[i], kv_head);
-  pack_values(from, count, round_up(count, LANES), cache.value_dim, width, values);
-  return {count, keys, values};
+  for (long i = 0; i < rows.count; i++) from[i] = cache.key<Num>(rows.at[i], kv_head);
+  for (long first = 0; first < std::max(rows.count, next.count); first += LANES) {
+    for (long i = first; i < std::min(first + LANES, next.count); i++)
+      fetch(cache.key<Num>(next.at[i], kv_head), key_bytes);
+    if (first < rows.count)
+      pack_keys(from + first, std::min(LANES, rows.count - first), cache.key_dim, words,
+                memory.key_rows.take(LANES * words), keys + first * words);
+  }
+  for (long i = 0; i < rows.count; i++) from[i] = cache.value<Num>(rows.at[i], kv_head);
+  for (long first = 0; first < std::max(rows.count, next.count); first += LANES) {
+    for (long i = first; i < std::min(first + LANES, next.count); i++)
+      fetch(cache.value<Num>(next.at[i], kv_head), value_bytes);
+    if (first < rows.count)
+      pack_values(from + first, std::min(LANES, rows.count - first), LANES, cache.value_dim, width,
+                  values + first / WordFor<Num>::type::NUMBERS * width);
+  }
+  return {rows.count, keys, values};
 }
 
 // Turns a query's scores [from, to) into weights, 0 outside of `seen`, and brings its sums up to
 // their new greatest score.
 template <class Weight>
-static void weigh(float* scores, Range seen, long from, long to, float scale, Weight* weights,
-                  float* sums, long width, float& best, float& total) {
+NATIVE_INLINE void weigh(float* scores, Range seen, long from, long to, float scale,
+                         Weight* weights, float* sums, long width, float& best_yet, float& total) {
   for (long i = from; i < std::min(seen.first, to); i++) scores[i] = NO_SCORE;
   for (long i = std::max(seen.last, from); i < to; i++) scores[i] = NO_SCORE;
-  f32x16 top = splat(best);
-  for (long i = from; i < to; i += LANES) top = greater(top, load(scores + i));
-  const float now = greatest(top);
-  if (now > best) {
+  f32x16 top = load(scores + from);
+  for (long i = from + LANES; i < to; i += LANES) top = greater(top, load(scores + i));
+  float best = best_yet;
+  if (const float now = greatest(top); now > best) {
     const f32x16 shrink = exponential(splat((best - now) * scale));
     for (long d = 0; d < width; d += LANES) store(sums + d, load(sums + d) * shrink);
     total *= shrink[0];
-    best = now;
+    best_yet = best = now;
   }
   f32x16 added = {};
   for (long i = from; i < to; i += LANES) {
-    f32x16 weight = exponential((load(scores + i) - best) * scale);
+    const f32x16 weight = exponential((load(scores + i) - best) * scale);
     added += weight;
     store(weights + i, weight);
   }

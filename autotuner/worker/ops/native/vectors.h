@@ -133,15 +133,22 @@ NATIVE_INLINE f32x16 look_up(const float* table, u32x16 index) {
 #endif
 }
 
-// e^x within 2 units in the last place for x <= 88; zero below -87.3, not-a-number stays it.
+// e^x within 2 units in the last place; what underflows is 0, not-a-number stays it.
 //
 // x = n ln 2 + r, with ln 2 in two parts so that r is exact; e^r is 1 + r + r^2 p(r), p fitted
 // over |r| <= ln 2 / 2 (Cephes, expf).
 NATIVE_INLINE f32x16 exponential(f32x16 x) {
+#if defined(__AVX512F__)
+  constexpr float GREATEST = 1e4f;  // far past overflow and underflow, which scalef takes care of
+  // The order of the operands keeps a not-a-number.
+  x = (f32x16)_mm512_max_ps(_mm512_set1_ps(-GREATEST), (__m512)x);
+  x = (f32x16)_mm512_min_ps(_mm512_set1_ps(GREATEST), (__m512)x);
+#else
   constexpr float LEAST = -87.3f, GREATEST = 88.3f;
-  constexpr float ROUNDER = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
   const i32x16 vanishes = x < LEAST;
   x = choose(x > GREATEST, splat(GREATEST), choose(vanishes, splat(LEAST), x));
+#endif
+  constexpr float ROUNDER = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
   const f32x16 n = (x * 1.44269504088896341f + ROUNDER) - ROUNDER;
   const f32x16 r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
   f32x16 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
@@ -150,9 +157,13 @@ NATIVE_INLINE f32x16 exponential(f32x16 x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
+#if defined(__AVX512F__)
+  return (f32x16)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
   // A product, not a sum of exponents: it keeps a not-a-number.
   const f32x16 power = bits_as<f32x16>((__builtin_convertvector(n, i32x16) + 127) << 23);
   return bits_as<f32x16>(bits_as<i32x16>(p * power) & ~vanishes);
+#endif
 }
 
 // One bit a number, lowest first: set where its sign bit is.

@@ -1,0 +1,56 @@
+"""Puts a worker's probe together: golden items, tokenizer, float32 reference and live model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autotuner.worker.chat_template import ChatTemplate, ChatTemplateError
+from autotuner.worker.front import Front
+from autotuner.worker.probe.golden import GoldenError, GoldenItem, built_in, parse_golden
+from autotuner.worker.probe.golden_source import GoldenSource
+from autotuner.worker.probe.live_model import FrontModel
+from autotuner.worker.probe.metrics import ProbeMetrics
+from autotuner.worker.probe.service import Probe
+from autotuner.worker.probe.tokenise import GoldenTokeniser
+from autotuner.worker.tokens import TextTokenizer
+from autotuner.worker.weights import cache_folder
+
+
+def make_probe(
+    front: Front,
+    model: Path,
+    tokenizer: TextTokenizer,
+    chat_template: ChatTemplate,
+    max_model_len: int,
+    golden: Path | None = None,
+) -> Probe:
+    """The probe of the model that `front` serves, with the items of file `golden` or built-in ones.
+
+    Raises GoldenError for a golden file that can't be used; nothing is computed yet.
+    """
+    items = built_in(chat=_chats(chat_template)) if golden is None else read_golden(golden)
+    tokens = GoldenTokeniser(tokenizer, chat_template, max_model_len).tokens(items)
+    return Probe(
+        GoldenSource(model, tokens, cache_folder(), max_model_len),
+        FrontModel(front),
+        lambda: front.settings.in_force.generation,
+        ProbeMetrics(front.metrics.registry, model.name),
+    )
+
+
+def read_golden(file: Path) -> Sequence[GoldenItem]:
+    """The items of a JSONL file; raises GoldenError, for one that can't be read as well."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise GoldenError(f"golden={str(file)!r}: {error}: give a readable JSONL file") from error
+    return parse_golden(text, file.name)
+
+
+def _chats(chat_template: ChatTemplate) -> bool:
+    try:
+        chat_template.render([{"role": "user", "content": "?"}])
+    except ChatTemplateError:
+        return False
+    return True

@@ -1,0 +1,127 @@
+"""A worker whose ranks torchrun started: rank 0 serves, the other ranks host its followers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.integration.worker_front.fake_engine import write_model
+from tests.integration.worker_parallel.groups import (
+    child_pids,
+    command_of,
+    is_running,
+    tiny_model,
+    until,
+)
+
+pytestmark = pytest.mark.process
+
+READY_S = 120.0
+RANK = "autotuner.worker.parallel.rank"
+
+
+@dataclass
+class World:
+    process: subprocess.Popen[str]
+    url: str
+    log: Path
+
+    def complete(self) -> Any:
+        body = {"prompt": "aaaa", "max_tokens": 6, "temperature": 0, "ignore_eos": True}
+        answer = requests.post(f"{self.url}/v1/completions", json=body, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["choices"][0]["text"]
+
+    def put(self, **settings: int) -> Any:
+        told = requests.get(f"{self.url}/admin/settings", timeout=10).json()
+        body = {"generation": told["generation"], "settings": settings}
+        answer = requests.put(f"{self.url}/admin/settings", json=body, timeout=READY_S)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["settings"]
+
+    def is_healthy(self) -> bool:
+        return requests.get(f"{self.url}/health", timeout=10).status_code == 200
+
+    def hosts(self) -> list[int]:
+        """Ranks other than 0: those that listen for leaders have no engine."""
+        assert self.process.pid is not None
+        ranks = [pid for pid in child_pids(self.process.pid) if RANK in command_of(pid)]
+        return ranks[1:]
+
+    def followers(self) -> list[int]:
+        return [
+            child
+            for host in self.hosts()
+            for child in child_pids(host)
+            if "spawn_main" in command_of(child)
+        ]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model with a tokenizer that has a token for each byte."""
+    return write_model(tiny_model(tmp_path_factory.mktemp("served"), vocab_size=300))
+
+
+@contextmanager
+def torchrun(ranks: int, log: Path, *options: str) -> Iterator[World]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={ranks}", "-m", RANK, "--port=0", *options]
+    with log.open("w") as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    with process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            assert line, log.read_text()
+            world = World(process, f"http://127.0.0.1:{json.loads(line)['port']}", log)
+            until(world.is_healthy, READY_S)
+            yield world
+        finally:
+            process.kill()
+
+
+def test_it_serves_rebuilds_and_ends_with_the_worker(served: Path, tmp_path: Path) -> None:
+    options = (f"--model={served}", "--kv-cache-gib=0.05", "--tensor-parallel-size=2")
+    with torchrun(3, tmp_path / "log", *options) as world:
+        text = world.complete()
+        first = world.followers()
+        assert len(first) == 1
+        assert world.put(tensor_parallel_size=1, pipeline_parallel_size=3)
+        assert world.complete() == text
+        until(lambda: len(world.followers()) == 2, 20.0)
+        assert not set(first) & set(world.followers())
+        left = [*world.hosts(), *world.followers()]
+        os.kill(world.process.pid, signal.SIGTERM)
+        world.process.wait(30)
+        until(lambda: not any(map(is_running, left)), 5.0)
+
+
+def test_a_lost_host_takes_its_group_down_and_torchrun_ends_all(
+    served: Path, tmp_path: Path
+) -> None:
+    options = (f"--model={served}", "--kv-cache-gib=0.05", "--pipeline-parallel-size=2")
+    with torchrun(2, tmp_path / "log", *options) as world:
+        (host,), followers = world.hosts(), world.followers()
+        os.kill(host, signal.SIGKILL)
+        assert world.process.wait(60) != 0
+        until(lambda: not any(map(is_running, followers)), 5.0)
+
+
+def test_without_torchrun_it_says_what_to_do(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", RANK], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "start the ranks with torchrun" in done.stderr
