@@ -62,7 +62,7 @@ def worker_command(
         bool, typer.Option(help="Find again the K and V of prompts that start alike.")
     ] = ENGINE.prefix_caching,
     kv_cache_gib: Annotated[
-        float, typer.Option(min=0.001, help="Memory for the KV cache.")
+        float, typer.Option(min=0.0001, help="Memory for the KV cache of a replica.")
     ] = ENGINE.kv_cache_gib,
     max_model_len: Annotated[
         int, typer.Option(min=2, help="Most tokens of prompt and answer together.")
@@ -102,6 +102,9 @@ def worker_command(
     slo_gap_s: Annotated[
         float | None, typer.Option(min=0.0, help="SLO on gaps: becomes a bucket edge.")
     ] = None,
+    rebuild_timeout_s: Annotated[
+        float, typer.Option(min=1.0, help="Longest time to build new engines for a rebuild knob.")
+    ] = 300.0,
     drain_s: Annotated[
         float, typer.Option(min=1.0, help="At the end, time for running requests to finish.")
     ] = 30.0,
@@ -143,6 +146,7 @@ def worker_command(
             ),
             front=FrontLimits(max_queue=max_queue, request_timeout_s=request_timeout_s),
             buckets=Buckets().with_slos(slo_ttft_s, slo_gap_s),
+            rebuild_timeout_s=rebuild_timeout_s,
             drain_s=drain_s,
         )
         status = serve(options)

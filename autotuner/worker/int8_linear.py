@@ -1,4 +1,17 @@
-"""Layers over int8 weights: compiled code on a CPU, plain torch elsewhere."""
+"""Layers over int8 weights: compiled code on a CPU, plain torch elsewhere.
+
+Measured on Zen 5, one thread, SmolLM2-135M, compiled int8 against packed bfloat16 (ms of CPU time):
+
+    rows                   1           4           8          16          32         128
+    120 layer linears  4.0 / 8.6   4.5 / 9.5   6.6 / 12    9.8 / 15    18 / 24     70 / 66
+    head               0.7 / 1.5   0.7 / 1.9   1.2 / 2.6   2.2 / 3.5   4.6 / 5.6   17 / 16
+
+The weights of both take 139 instead of 269 MB. On 376 tokens of greedy float32 answers the int8
+model agrees on 95.7% at a divergence (KL) of 0.0020 nats, the bfloat16 model on 95.5% at 0.0009;
+without activation-aware scaling it is 96.5% at 0.0027 (one point of agreement is noise here).
+Activations keep 16 bits: with 8 the divergence is five times that of the weights alone (0.0066
+against 0.0013, float32 arithmetic).
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-GROUP_INPUTS = 64  # of 32 and 64 the smaller halves no error worth its scales (see int8_linear)
+# 32 would be a tenth slower and bring the divergence from 0.0013 to 0.0008 (measured on SmolLM2 in
+# float32 arithmetic), which is less than bfloat16 activations add.
+GROUP_INPUTS = 64
 LEVELS = 127
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)  # 0 is plain quantisation
 MOST_EXPONENT = 8  # a factor of 256 either way: beyond it nothing is left of the others' digits

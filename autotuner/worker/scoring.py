@@ -16,6 +16,10 @@ class _Score:
     log_probs: list[float] = field(default_factory=list)
     most_likely: list[int] = field(default_factory=list)
 
+    def cut(self, tokens: int) -> None:
+        del self.log_probs[tokens:]
+        del self.most_likely[tokens:]
+
 
 class Scores:
     """The texts under way, by request id, and those that are done."""
@@ -28,8 +32,13 @@ class Scores:
         self._under_way[sequence.request_id] = _Score()
 
     def see(self, chunk: Chunk, logits: Tensor) -> None:
-        """The logits [wanted, vocab_size] after the chunk's wanted tokens, in order."""
+        """The logits [wanted, vocab_size] after the chunk's wanted tokens, in order.
+
+        A text that had to give way is read again from its start: the later reading counts.
+        """
         score = self._under_way[chunk.sequence.request_id]
+        assert chunk.sequence.score_from is not None
+        score.cut(chunk.wanted.start + 1 - chunk.sequence.score_from)
         following = chunk.sequence.tokens[chunk.wanted.start + 1 : chunk.wanted.stop + 1]
         rows = logits[: len(following)].float()
         chosen = torch.tensor(following, device=rows.device)[:, None]

@@ -57,10 +57,13 @@ def _attend_singles(q: Tensor, cache: LayerCache, inputs: AttentionInputs, scale
     lengths = inputs.lengths[: inputs.singles]
     blocks = -(-inputs.max_length // BLOCK_TOKENS)
     rows = _rows(inputs.block_table[: inputs.singles, :blocks])
-    k, v = cache.keys[rows], cache.values[rows]  # [singles, padded, kv_heads, dim]
-    query = _grouped(q[: inputs.singles], k.shape[2])  # [singles, kv_heads, group, dim]
-    position = torch.arange(k.shape[1], device=q.device)
+    position = torch.arange(rows.shape[1], device=q.device)
     hidden = position >= lengths[:, None]
+    # What lies behind a sequence's end may be not-a-number, which no mask would hide.
+    behind = hidden[..., None, None]
+    k = cache.keys[rows].masked_fill(behind, 0)  # [singles, padded, kv_heads, dim]
+    v = cache.values[rows].masked_fill(behind, 0)
+    query = _grouped(q[: inputs.singles], k.shape[2])  # [singles, kv_heads, group, dim]
     if inputs.mode == "sliding_window":
         hidden |= position < lengths[:, None] - WINDOW_TOKENS
     mask = _mask(hidden)[:, None, None]

@@ -26,8 +26,8 @@ TURNS = 2
 MODULUS = 2**32
 # How long a rank that waits looks again and again, before it sleeps. It must not give its core away
 # in between (sched_yield): where others want that too, it gets it back only a time slice later.
-# Measured, 60 sums of 576 numbers over two ranks, on two cores that others used too, fastest and
-# median: gloo 17 and 94 ms; here 1.5 and 6.3 with this, 5.0 and 5.5 without, 1.4 and 29 with 0.2 ms.
+# Measured, 60 sums of 576 numbers over two ranks, on two cores that others used too, least and
+# median: gloo 17 and 94 ms; here 1.5 and 6.3; 5.0 and 5.5 without; 1.4 and 29 with ten times this.
 SPIN_S = 2e-5
 NAP_S = 1.0  # the longest sleep before it looks at the clock
 PATIENCE_S = 600.0  # as long as links.PATIENCE

@@ -36,7 +36,7 @@ SEED = 0
 MIX = "short"  # prompts of 16 to 128 tokens, answers of 16 to 64
 CLAIMED_BEFORE, CLAIMED = 0.58, 0.89
 LOAD = 0.9  # of the one-at-a-time capacity
-BATCH = 32
+ONE, STATIC, DYNAMIC = "one at a time", "static batches", "dynamic"
 SATURATED, EQUAL = "saturation", "equal load"
 
 
@@ -50,29 +50,31 @@ class System:
     static: bool = False
 
 
-ONE = System("one at a time", 1)
-STATIC = System(f"static batches of {BATCH}", BATCH, static=True)
-DYNAMIC = System("dynamic", BATCH)
-SYSTEMS = (
-    ONE,
-    STATIC,
-    DYNAMIC,
-    System("dynamic, 20 ms timeout", BATCH, 20),
-    System("dynamic, 100 ms timeout", BATCH, 100),
-)
-
-
 @dataclass(frozen=True)
 class Size:
-    """Requests of the open-loop load (on average), of a backlog, and of one per place."""
+    """Requests of the open-loop load (on average), of a backlog, and of one per place.
 
+    `batch` is the greatest batch.
+    """
+
+    batch: int
     load_requests: int
     backlog_one: int
     backlog_per_slot: int
 
 
-FULL = Size(load_requests=300, backlog_one=50, backlog_per_slot=10)
-QUICK = Size(load_requests=6, backlog_one=3, backlog_per_slot=1)
+FULL = Size(batch=32, load_requests=300, backlog_one=50, backlog_per_slot=10)
+QUICK = Size(batch=4, load_requests=6, backlog_one=3, backlog_per_slot=1)
+
+    @property
+    def systems(self) -> tuple[System, ...]:
+        return (
+            System(ONE, 1),
+            System(STATIC, self.batch, static=True),
+            System(DYNAMIC, self.batch),
+            System(f"{DYNAMIC}, 20 ms timeout", self.batch, 20),
+            System(f"{DYNAMIC}, 100 ms timeout", self.batch, 100),
+        )
 
 
 def run(quick: bool, out: Path) -> dict[str, Any]:
@@ -83,14 +85,14 @@ def run(quick: bool, out: Path) -> dict[str, Any]:
     settings = WorkerSettings(weight_dtype=dtype)
     folder = resolve_model(None)
     engine = Engine(EngineOptions(folder, prefix_caching=False, settings=settings))
-    bench = Bench(engine, settings)
+    bench = Bench(engine, settings, size.batch)
     bench.warm_up()
     best = bench.best_rates()
-    rows = [bench.saturated(system, size, best) for system in SYSTEMS]
+    rows = [bench.saturated(system, size, best) for system in size.systems]
     rate_rps = LOAD * rows[0]["requests_per_s"]
     load_s = size.load_requests / rate_rps
     plan = _open_loop(rate_rps, load_s)
-    rows += [bench.loaded(system, plan, load_s, best) for system in SYSTEMS]
+    rows += [bench.loaded(system, plan, load_s, best) for system in size.systems]
     engine.close()
     content = _common.results(
         "dynamic_batching",
@@ -101,6 +103,7 @@ def run(quick: bool, out: Path) -> dict[str, Any]:
         quick=quick,
         weight_dtype=dtype,
         mix=MIX,
+        batch=size.batch,
         offered_rps=round(rate_rps, 3),
         offered_requests=len(plan),
         best_rates={name: round(value, 1) for name, value in asdict(best).items()},
@@ -113,11 +116,12 @@ def run(quick: bool, out: Path) -> dict[str, Any]:
 class Bench:
     """The engine under its different ways to batch; the knobs are changed live."""
 
-    def __init__(self, engine: Engine, settings: WorkerSettings) -> None:
-        self._engine, self._settings = engine, settings
+    def __init__(self, engine: Engine, settings: WorkerSettings, batch: int) -> None:
+        self._engine, self._settings, self._batch = engine, settings, batch
+        self._full = System(DYNAMIC, batch)
 
     def warm_up(self) -> None:
-        self._serve(DYNAMIC, _backlog(BATCH // 4))
+        self._serve(self._full, _backlog(self._batch))
 
     def best_rates(self) -> BestRates:
         """Prompt tokens/s of a backlog of prompts alone; tokens/s of a full decode batch.
@@ -125,13 +129,14 @@ class Bench:
         Prompts and answers have the mix's mean length.
         """
         prompt, output = (int(mean) for mean in _lengths(1000).mean(axis=0))
-        prompts = self._serve(DYNAMIC, (PlannedRequest(0.0, prompt, 1),) * 4 * BATCH)
+        batch = self._batch
+        prompts = self._serve(self._full, (PlannedRequest(0.0, prompt, 1),) * 4 * batch)
         full = [step for step in prompts.steps if step.backlog]
-        batch = self._serve(DYNAMIC, (PlannedRequest(0.0, prompt, output + 8),) * BATCH)
-        decode_s = [step.step_s for step in batch.steps if step.decode_tokens == BATCH]
+        answers = self._serve(self._full, (PlannedRequest(0.0, prompt, output + 8),) * batch)
+        decode_s = [step.step_s for step in answers.steps if step.decode_tokens == batch]
         return BestRates(
             sum(step.prefill_tokens for step in full) / sum(step.step_s for step in full),
-            BATCH / statistics.median(decode_s),
+            batch / statistics.median(decode_s),
         )
 
     def saturated(self, system: System, size: Size, best: BestRates) -> dict[str, Any]:
@@ -201,8 +206,8 @@ def _latencies(told: Run) -> dict[str, float]:
 
 def _checks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = {(row["regime"], row["system"]): row for row in rows}
-    one, dynamic = found[SATURATED, ONE.name], found[SATURATED, DYNAMIC.name]
-    loaded_one, loaded = found[EQUAL, ONE.name], found[EQUAL, DYNAMIC.name]
+    one, dynamic = found[SATURATED, ONE], found[SATURATED, DYNAMIC]
+    loaded_one, loaded = found[EQUAL, ONE], found[EQUAL, DYNAMIC]
     return [
         _common.check(
             "dynamic batching at saturation: useful utilisation",

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig
-from transformers import ContinuousBatchingConfig
+from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
 
 from autotuner.worker.allocator import keep_freed_memory
 from experiments.studies.worker_throughput.jobs import Job, Loaded, TokenTimes

@@ -116,11 +116,15 @@ def test_a_group_serves_scores_waits_quietly_and_ends_in_order(tiny: Path) -> No
         assert not is_running(follower)
 
 
-@pytest.mark.parametrize("busy", [False, True])
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_follower_is_told_and_takes_all_down(tiny: Path, busy: bool, victim: int) -> None:
-    with started(options_of(tiny, 1, 3)) as engine:
-        followers = engine.followers(2)
+@pytest.mark.parametrize(
+    ("tensor", "stages", "victim", "busy"),
+    [(2, 1, 0, True), (3, 1, 1, False), (1, 3, 0, True), (1, 3, 1, True), (2, 2, 2, False)],
+)
+def test_a_killed_follower_is_told_and_takes_all_down(
+    tiny: Path, tensor: int, stages: int, victim: int, busy: bool
+) -> None:
+    with started(options_of(tiny, tensor, stages)) as engine:
+        followers = engine.followers(tensor * stages - 1)
         if busy:
             engine.conn.send(request("a", 250))
             engine.receive_until(StepOutput)

@@ -56,9 +56,14 @@ def _probe(model: Path, source: GoldenSource, weights: Any) -> ProbeResult:
         engine.close()
 
 
-def test_the_reference_is_the_float32_model(tiny: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_the_reference_is_the_float32_model(tiny: Path, cache: Path) -> None:
     oracle = Oracle(tiny)
-    answers = asyncio.run(_source(tiny, tmp_path, GIVEN, GENERATED).answers())
+    answers = asyncio.run(_source(tiny, cache, GIVEN, GENERATED).answers())
     assert answers[0].answer == GIVEN.answer
     for answer in answers:
         rows = oracle.rows(answer.prompt, answer.answer)
@@ -70,8 +75,8 @@ def test_the_reference_is_the_float32_model(tiny: Path, tmp_path: Path) -> None:
     assert len(generated.answer) == 8 or generated.answer[-1] == 2  # the end of an answer
 
 
-def test_a_probe_is_what_a_direct_computation_says(tiny: Path, tmp_path: Path) -> None:
-    source = _source(tiny, tmp_path, GIVEN, GENERATED)
+def test_a_probe_is_what_a_direct_computation_says(tiny: Path, cache: Path) -> None:
+    source = _source(tiny, cache, GIVEN, GENERATED)
     result = _probe(tiny, source, "float32")
     oracle, answers = Oracle(tiny), asyncio.run(source.answers())
     rows = [oracle.rows(golden.prompt, golden.answer) for golden in answers]
@@ -87,22 +92,22 @@ def test_a_probe_is_what_a_direct_computation_says(tiny: Path, tmp_path: Path) -
     assert result.mean_log_prob_drop == pytest.approx(0.0, abs=1e-4)
 
 
-def test_quantised_weights_show_in_the_drop(tiny: Path, tmp_path: Path) -> None:
-    result = _probe(tiny, _source(tiny, tmp_path, GIVEN, GENERATED), "int8")
+def test_quantised_weights_show_in_the_drop(tiny: Path, cache: Path) -> None:
+    result = _probe(tiny, _source(tiny, cache, GIVEN, GENERATED), "int8")
     assert result.mean_log_prob_drop != 0.0
     assert abs(result.mean_log_prob_drop) < 0.5
 
 
-def test_the_set_is_made_once(tiny: Path, tmp_path: Path) -> None:
-    first = _source(tiny, tmp_path, GIVEN)
+def test_the_set_is_made_once(tiny: Path, cache: Path) -> None:
+    first = _source(tiny, cache, GIVEN, GENERATED)
     answers = asyncio.run(first.answers())
     made_at = first.path.stat().st_mtime_ns
-    again = _source(tiny, tmp_path, GIVEN)
+    again = _source(tiny, cache, GIVEN, GENERATED)
     assert asyncio.run(again.answers()) == answers
     assert again.path == first.path
     assert again.path.stat().st_mtime_ns == made_at
     assert json.loads(first.path.read_text())
-    assert _source(tiny, tmp_path, GENERATED).path != first.path
+    assert _source(tiny, cache, GENERATED).path != first.path
 
 
 def test_a_set_that_cannot_be_made_is_told_and_not_kept(tiny: Path, tmp_path: Path) -> None:

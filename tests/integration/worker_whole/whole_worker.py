@@ -66,9 +66,14 @@ class WholeWorker:
         return [int(word.removeprefix("t")) for word in text.split()]
 
     def assert_all_served(self, count: int) -> None:
-        exposures = self.get("/admin/exposures").json()["exposures"]
-        assert [e["outcome"] for e in exposures] == ["length"] * count
-        assert self.get("/admin/exposures").json()["in_flight"] == {}
+        outcomes: list[str] = []
+        page = self.get("/admin/exposures").json()
+        while page["exposures"]:
+            assert not page["overrun"]
+            outcomes += [exposure["outcome"] for exposure in page["exposures"]]
+            page = self.get(f"/admin/exposures?after={page['next']}").json()
+        assert outcomes == ["length"] * count
+        assert page["in_flight"] == {}
 
 
 @contextmanager

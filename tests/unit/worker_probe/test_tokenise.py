@@ -50,5 +50,5 @@ def test_what_the_model_cannot_take_is_told(item: GoldenItem, told: str) -> None
 
 def test_a_conversation_needs_a_chat_template() -> None:
     item = GoldenItem(({"role": "user", "content": "one"},))
-    with pytest.raises(GoldenError, match="golden item 1: messages: .*no chat template"):
+    with pytest.raises(GoldenError, match=r"golden item 1: messages: .*no chat template"):
         _tokeniser(None).tokens([item])

@@ -9,7 +9,6 @@
 namespace native {
 namespace {
 
-constexpr long MAX_GROUP = 64;  // query heads of a K/V head: views.py
 constexpr long TASK_QUERIES = 384;  // of a prompt's chunk: packing a tile is 3 % of its products
 
 // Fewer multiplications than this are done before other threads have woken (chosen).
@@ -77,12 +76,12 @@ void attend_all(const Call<Num>& call, const Task& task, const Task* next) {
   for (long part = 0; part < parts; part++) finish(call, running[part]);
 }
 
-// One row's heads [head, head + heads), of one K/V head, over the keys of `positions`.
+// One row's head over the keys of `positions`.
 template <class Num>
-void attend_positions(const Call<Num>& call, const Task& task, long row, long head, long heads,
+void attend_positions(const Call<Num>& call, const Task& task, long row, long head,
                       const long* positions, long count) {
   Workspace<Num>& memory = workspace<Num>();
-  start(call, row, 1, head, head + heads, memory);
+  start(call, row, 1, head, head + 1, memory);
   const Running<Num>& run = *memory.running.take(1);
   memory.next.count = 0;
   for (long first = 0; first < count; first += TILE_KEYS) {
@@ -97,8 +96,8 @@ void attend_positions(const Call<Num>& call, const Task& task, long row, long he
 }
 
 struct Selection {
-  BestKeys best[MAX_GROUP];
-  Scratch<float> tables;
+  BestKeys best;
+  Scratch<float> table, scores;
   Scratch<uint32_t> signs;
   Scratch<long> positions;
 };
@@ -115,28 +114,19 @@ const uint32_t* gather_signs(const Call<Num>& call, const Task& task, long kv_he
   return signs;
 }
 
-// One row's heads [head, head + heads), of one K/V head, each over its best keys.
+// One row's head over its best keys.
 template <class Num>
 void attend_best(const Call<Num>& call, const Task& task, long row, long seen, long head,
-                 long heads, const uint32_t* signs, Selection& memory) {
-  const Cache& cache = call.cache;
-  const long words = sign_words(cache.key_dim), table_size = words * NIBBLES * LANES;
-  float* tables = memory.tables.take(heads * table_size);
-  for (long h = 0; h < heads; h++) {
-    memory.best[h].start(call.step.top_keys);
-    make_table(call.q + row * call.q_row + (head + h) * call.q_head, cache.key_dim,
-               tables + h * table_size);
-  }
-  for (long key = 0; key < seen; key += LANES, signs += words * LANES) {
-    const long count = std::min(LANES, seen - key);
-    for (long h = 0; h < heads; h++)
-      memory.best[h].see(cheap_scores(tables + h * table_size, signs, words), key, count);
-  }
+                 const uint32_t* signs, Selection& memory) {
+  const long dim = call.cache.key_dim, words = sign_words(dim);
+  float* table = memory.table.take(words * NIBBLES * LANES);
+  float* scores = memory.scores.take(round_up(seen, LANES));
+  make_table(call.q + row * call.q_row + head * call.q_head, dim, table);
+  for (long key = 0; key < seen; key += LANES, signs += words * LANES)
+    store(scores + key, cheap_scores(table, signs, words));
   long* positions = memory.positions.take(call.step.top_keys);
-  for (long h = 0; h < heads; h++) {
-    const long count = memory.best[h].finish(positions);
-    attend_positions(call, task, row, head + h, 1, positions, count);
-  }
+  const long count = memory.best.find(scores, seen, call.step.top_keys, positions);
+  attend_positions(call, task, row, head, positions, count);
 }
 
 // Every row over the `top_keys` best of the tokens up to its own.
@@ -150,7 +140,8 @@ void attend_top(const Call<Num>& call, const Task& task) {
     for (long row = task.first; row < task.last; row++) {
       const long seen = task.seen + row - task.first;
       if (seen > call.step.top_keys)
-        attend_best(call, task, row, seen, head, heads, signs, memory);
+        for (long h = head; h < head + heads; h++)
+          attend_best(call, task, row, seen, h, signs, memory);
       else
         attend_all(call, Task{task.blocks, row, row + 1, seen, head, head + heads}, nullptr);
     }

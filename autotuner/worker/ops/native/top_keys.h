@@ -63,57 +63,71 @@ static void load_signs(const Cache& cache, long row, long head, long words, uint
   for (; i < dim; i++) to[i / 32 * LANES] |= uint32_t(is_negative(key[i])) << (i % 32);
 }
 
-// The `wanted` best of scores seen in the order of their positions, ties to the earlier.
+// A whole number that orders like the score, as far as neither is not-a-number.
+NATIVE_INLINE int32_t in_order(float score) {
+  const int32_t bits = bits_as<int32_t>(score + 0.0f);  // -0 is 0
+  return bits ^ int32_t(uint32_t(bits >> 31) >> 1);
+}
+
+// The wanted'th greatest of `count` numbers, which are no fewer: bit by bit from the top.
+static int32_t nth_greatest(const int32_t* numbers, long count, int wanted) {
+  int64_t least = INT32_MIN;
+  for (int64_t step = int64_t(1) << 31; step > 0; step >>= 1) {
+    const int32_t bar = int32_t(std::min<int64_t>(least + step, INT32_MAX));
+    int reached = 0;
+    for (long i = 0; i < count; i++) reached += numbers[i] >= bar;
+    if (reached >= wanted) least = bar;
+  }
+  return int32_t(least);
+}
+
+// Finds the best of many scores: 4 times as many groups as are wanted each give their greatest, and
+// what reaches the wanted'th of these is a little more than what is wanted.
 class BestKeys {
  public:
-  void start(long wanted) {
-    wanted_ = wanted;
-    room_ = 4 * wanted + LANES;
-    kept_ = memory_.take(room_);
-    count_ = 0;
-    bar_ = -__builtin_inff();
-  }
-
-  // Positions first to first + count - 1.
-  void see(f32x16 scores, long first, long count) {
-    uint32_t better = lanes_above(scores, bar_) & ((1u << count) - 1);
-    for (; better; better &= better - 1) {
-      const long i = __builtin_ctz(better);
-      kept_[count_++] = {scores[i], int32_t(first + i)};
+  // Writes the positions of the `wanted` greatest scores in order, ties to the earlier; returns how
+  // many: not-a-number is never among them. A whole vector is read at the end of the scores.
+  long find(const float* scores, long count, long wanted, long* positions) {
+    const float bar = bar_below(scores, count, 4 * wanted, int(wanted));
+    int32_t* numbers = numbers_.take(count);
+    int32_t* found = found_.take(count);
+    long candidates = 0;
+    for (long first = 0; first < count; first += LANES) {
+      uint32_t reaching = lanes_reaching(load(scores + first), bar);
+      if (count - first < LANES) reaching &= (1u << (count - first)) - 1;
+      for (; reaching; reaching &= reaching - 1, candidates++) {
+        const long i = first + __builtin_ctz(reaching);
+        numbers[candidates] = in_order(scores[i]);
+        found[candidates] = int32_t(i);
+      }
     }
-    if (count_ + LANES > room_) prune();
-  }
-
-  // Writes the positions in order; returns how many.
-  long finish(long* positions) {
-    prune();
-    for (long i = 0; i < count_; i++) positions[i] = kept_[i].position;
-    std::sort(positions, positions + count_);
-    return count_;
+    const int32_t least =
+        candidates < wanted ? INT32_MIN : nth_greatest(numbers, candidates, int(wanted));
+    long equals = wanted;  // what the greater ones leave of the places
+    for (long i = 0; i < candidates; i++) equals -= numbers[i] > least;
+    long kept = 0;
+    for (long i = 0; i < candidates && kept < wanted; i++)
+      if (numbers[i] > least || (numbers[i] == least && equals-- > 0)) positions[kept++] = found[i];
+    return kept;
   }
 
  private:
-  struct Candidate {
-    float score;
-    int32_t position;
-  };
-
-  static bool better(Candidate a, Candidate b) {
-    return a.score > b.score || (a.score == b.score && a.position < b.position);
+  // At least `wanted` scores reach it, if there are as many.
+  float bar_below(const float* scores, long count, long groups, int wanted) {
+    if (count <= groups) return -__builtin_inff();
+    float* best = best_.take(groups);
+    std::copy_n(scores, groups, best);
+    for (long first = groups; first < count; first += groups)
+      for (long i = 0; i < std::min(groups, count - first); i++)
+        best[i] = scores[first + i] > best[i] ? scores[first + i] : best[i];
+    int32_t* numbers = numbers_.take(count);
+    for (long i = 0; i < groups; i++) numbers[i] = in_order(best[i]);
+    const int32_t number = nth_greatest(numbers, groups, wanted);
+    return bits_as<float>(number ^ int32_t(uint32_t(number >> 31) >> 1));
   }
 
-  // Later positions must beat the worst that is kept: an equal score would lose the tie.
-  void prune() {
-    if (count_ < wanted_) return;
-    std::nth_element(kept_, kept_ + wanted_ - 1, kept_ + count_, better);
-    count_ = wanted_;
-    bar_ = kept_[wanted_ - 1].score;
-  }
-
-  Scratch<Candidate> memory_;
-  Candidate* kept_ = nullptr;
-  long wanted_ = 0, room_ = 0, count_ = 0;
-  float bar_ = 0;
+  Scratch<int32_t> numbers_, found_;
+  Scratch<float> best_;
 };
 
 }  // namespace native

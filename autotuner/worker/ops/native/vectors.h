@@ -111,13 +111,13 @@ NATIVE_INLINE float greatest(f32x16 v) {
 #endif
 }
 
-// Bit i is set where lane i is greater than `bar`.
-NATIVE_INLINE uint32_t lanes_above(f32x16 v, float bar) {
+// Bit i is set where lane i is at least `bar`.
+NATIVE_INLINE uint32_t lanes_reaching(f32x16 v, float bar) {
 #if defined(__AVX512F__)
-  return _mm512_cmp_ps_mask((__m512)v, _mm512_set1_ps(bar), _CMP_GT_OQ);
+  return _mm512_cmp_ps_mask((__m512)v, _mm512_set1_ps(bar), _CMP_GE_OQ);
 #else
   uint32_t bits = 0;
-  for (long i = 0; i < LANES; i++) bits |= uint32_t(v[i] > bar) << i;
+  for (long i = 0; i < LANES; i++) bits |= uint32_t(v[i] >= bar) << i;
   return bits;
 #endif
 }
