@@ -15,6 +15,7 @@ from autotuner.targets.http import AdminClient
 _SETTINGS = "/admin/settings"
 _PAGE_ROWS = 1000  # chosen: about 300 kB of JSON
 _MOST_PAGES = 20
+_PROBE_IDS = "probe-"  # the worker's own requests, which no user sent
 
 
 class WorkerTarget:
@@ -93,7 +94,7 @@ def _joined(pages: Sequence[ExposureBatch]) -> ExposureBatch:
         raise TargetUnavailableError("the worker was restarted while its log was read")
     rows: list[Exposure] = []
     for page in pages:
-        rows.extend(page.exposures)
+        rows.extend(row for row in page.exposures if not row.id.startswith(_PROBE_IDS))
     return ExposureBatch(
         last.boot_id,
         last.now,

@@ -8,6 +8,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from autotuner.worker.admin import admin_routes
+from autotuner.worker.admin_guard import AdminGuard
+from autotuner.worker.admin_probe import probe_routes
 from autotuner.worker.api import public_routes
 from autotuner.worker.errors import ApiError, error_body
 from autotuner.worker.feedback_routes import feedback_routes
@@ -22,6 +24,7 @@ def make_app(worker: Worker) -> FastAPI:
     app.include_router(admin_routes(worker))
     app.include_router(feature_routes(worker))
     app.include_router(feedback_routes(worker))
+    app.include_router(probe_routes(worker.probe, AdminGuard(worker.options.admin_token)))
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _query_error)

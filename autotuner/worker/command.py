@@ -16,6 +16,7 @@ from autotuner.worker.model_config import ModelError
 from autotuner.worker.observability import Buckets
 from autotuner.worker.pipeline.clean import NormalForm
 from autotuner.worker.pipeline.options import PipelineOptions
+from autotuner.worker.probe.golden import GoldenError
 from autotuner.worker.serve import WorkerOptionError, WorkerOptions, serve
 from autotuner.worker.settings import CHOICES, WorkerSettings
 from autotuner.worker.weights import resolve_model
@@ -102,6 +103,9 @@ def worker_command(
     slo_gap_s: Annotated[
         float | None, typer.Option(min=0.0, help="SLO on gaps: becomes a bucket edge.")
     ] = None,
+    golden: Annotated[
+        Path | None, typer.Option(help="Golden prompts for the probe (JSONL); default: built-in.")
+    ] = None,
     rebuild_timeout_s: Annotated[
         float, typer.Option(min=1.0, help="Longest time to build new engines for a rebuild knob.")
     ] = 300.0,
@@ -148,9 +152,10 @@ def worker_command(
             buckets=Buckets().with_slos(slo_ttft_s, slo_gap_s),
             rebuild_timeout_s=rebuild_timeout_s,
             drain_s=drain_s,
+            golden=golden,
         )
         status = serve(options)
-    except (ModelError, WorkerOptionError, OSError) as error:
+    except (ModelError, GoldenError, WorkerOptionError, OSError) as error:
         typer.echo(f"autotuner worker: {error}", err=True)
         raise typer.Exit(REFUSED) from error
     raise typer.Exit(status)

@@ -65,7 +65,12 @@ def _load(conn: Connection, options: EngineOptions) -> Engine:
 
     started = time.monotonic()
     group = start_group(options, on_lost)
-    engine = Engine(place_leader(options), group)
+    try:
+        engine = Engine(place_leader(options), group)
+    except BaseException:
+        if group is not None:
+            group.close()
+        raise
     _send(conn, replace(engine.ready, load_s=time.monotonic() - started))
     return engine
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from autotuner.worker.engine_client import Backoff
 from autotuner.worker.engine_link import EngineTarget, run_model_engine
@@ -26,6 +27,7 @@ class WorkerOptions:
     end, `apply_timeout_s` how long a live change of settings may take (it waits for the step that
     runs), `rebuild_timeout_s` one that takes new engines. `group_drain_s` bounds how long the
     engines before those may take to finish their requests: None is the longest life of a request.
+    `golden` is a file of golden prompts for the probe; None is the built-in ones.
     `engine_target` is the engine's main function: importable, as it runs in a new process.
     """
 
@@ -43,6 +45,7 @@ class WorkerOptions:
     apply_timeout_s: float = 30.0
     rebuild_timeout_s: float = 300.0
     group_drain_s: float | None = None
+    golden: Path | None = None
     engine_target: EngineTarget = run_model_engine
 
     def check(self) -> None:

@@ -1,7 +1,7 @@
 """Which inputs of a model's layers carry large activations: found once per model, kept in a file.
 
 The model runs once over a small set of texts; every linear layer looks at what comes in and picks
-its exponents on the spot, so that no activations are kept.
+its gains on the spot, so that no activations are kept.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from autotuner.worker.messages import SamplingParams
 from autotuner.worker.model_cache import derived_path, made_once
 from autotuner.worker.models.load import load_decoder
 from autotuner.worker.ops.reference import ReferenceOps
-from autotuner.worker.quantise import choose_exponents
+from autotuner.worker.quantise import ALPHAS, GROUP_INPUTS, choose_gains
 from autotuner.worker.sequence import Chunk
 from autotuner.worker.sequence import Sequence as RequestSequence
 from autotuner.worker.tokens import TextTokenizer
@@ -41,8 +41,8 @@ LEAST_TOKENS = 32  # an expert that saw fewer stays with plain quantisation
 HEAD_TOKENS = 6  # of each text whose logits are computed, so that the head sees activations
 
 
-def exponents_of(model: Path, cache: Path | None = None) -> dict[str, Tensor]:
-    """Exponents [inputs] int8 by layer name, from the cache folder or found now.
+def gains_of(model: Path, cache: Path | None = None) -> dict[str, Tensor]:
+    """Gains [inputs] by layer name, from the cache folder or found now.
 
     Empty for a folder without tokenizer.json: there are no token ids to run then.
     """
@@ -51,11 +51,14 @@ def exponents_of(model: Path, cache: Path | None = None) -> dict[str, Tensor]:
             "%s has no tokenizer.json: int8 weights without activation-aware scaling", model
         )
         return {}
-    path = derived_path(
-        cache or cache_folder(), model, "int8.safetensors", FORMAT_VERSION, calibration_text()
-    )
-    made_once(path, lambda partial: save_file(calibrate(model), partial))
-    return load_file(path)
+    made_by = (FORMAT_VERSION, str((GROUP_INPUTS, ALPHAS)), calibration_text())
+    path = derived_path(cache or cache_folder(), model, "int8.safetensors", *made_by)
+    try:
+        made_once(path, lambda partial: save_file(calibrate(model), partial))
+        return load_file(path)
+    except OSError as error:
+        log.warning("calibration is not kept, and is done anew at each start: %s", error)
+        return calibrate(model)
 
 
 def calibration_text() -> str:
@@ -79,19 +82,19 @@ def calibrate(model: Path) -> dict[str, Tensor]:
     cache = KVCache(decoder.kv_shape, blocks, dtype, device)
     with torch.inference_mode():
         decoder.forward(make_batch(chunks, "full", device), cache)
-    return watch.exponents
+    return watch.gains
 
 
 class Watch:
-    """Makes layers that pick their exponents by what they are given first."""
+    """Makes layers that pick their gains by what they are given first."""
 
     def __init__(self) -> None:
-        self.exponents: dict[str, Tensor] = {}
+        self.gains: dict[str, Tensor] = {}
 
     def linear(self, name: str, weight: Tensor, bias: Tensor | None, inputs: slice) -> Linear:
         """A layer of the whole weight: calibration does not split models."""
         assert inputs.start in (None, 0)
-        return _WatchedLinear(name, weight, bias, self.exponents)
+        return _WatchedLinear(name, weight, bias, self.gains)
 
 
 class _WatchedLinear(PlainLinear):
@@ -114,7 +117,7 @@ class _WatchedLinear(PlainLinear):
             return
         sample = _evenly(x, SAMPLE_TOKENS).float()
         rows = _evenly(self._weight, SAMPLE_OUTPUTS)
-        self._found[self._name] = choose_exponents(rows, x.float().abs().mean(0), sample)
+        self._found[self._name] = choose_gains(rows, x.float().abs().mean(0), sample)
 
 
 def _evenly(rows: Tensor, most: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from autotuner.worker.int8_linear import Int8Factory
 from autotuner.worker.ops.build import library
-from autotuner.worker.quantise_calibration import exponents_of
+from autotuner.worker.quantise_calibration import gains_of
 
 
 def int8_factory(model: Path) -> Int8Factory:
@@ -17,4 +17,4 @@ def int8_factory(model: Path) -> Int8Factory:
     The first one for a model runs it over the calibration texts, which takes about as long as
     loading it (see `quantise_calibration`); other processes that want the same wait meanwhile.
     """
-    return Int8Factory(exponents_of(model), library(), torch.get_num_threads())
+    return Int8Factory(gains_of(model), library(), torch.get_num_threads())

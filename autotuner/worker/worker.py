@@ -21,6 +21,7 @@ from autotuner.worker.observability import WorkerMetrics
 from autotuner.worker.options import WorkerOptions
 from autotuner.worker.pipeline.feature_log import FeatureLog
 from autotuner.worker.pipeline.pipeline import Pipeline
+from autotuner.worker.probe.assembly import make_probe
 from autotuner.worker.settings import Limits
 from autotuner.worker.tokens import TextTokenizer
 
@@ -31,7 +32,11 @@ class Worker:
     """One boot of a worker; it listens to its engines. `on_fatal` hears that it can never serve."""
 
     def __init__(self, options: WorkerOptions, on_fatal: Callable[[str], None]) -> None:
-        """Reads the tokenizer; raises FileNotFoundError when the model folder has none."""
+        """Reads the tokenizer and the golden file.
+
+        Raises FileNotFoundError when the model folder has no tokenizer, GoldenError for a golden
+        file that can't be used.
+        """
         self.options = options
         self.model_name = options.engine.model.name
         self.boot_id = secrets.token_hex(8)
@@ -54,12 +59,21 @@ class Worker:
             Clocks(time.time, time.monotonic),
         )
         self.front.metrics.settings(initial)
+        chat_template = ChatTemplate.from_folder(options.engine.model)
+        self.probe = make_probe(
+            self.front,
+            options.engine.model,
+            tokenizer,
+            chat_template,
+            self.max_model_len,
+            options.golden,
+        )
         make = MetricMaker(self.front.metrics.registry, self.model_name)
         self._fleet_metrics = FleetMetrics(make)
         self.pipeline = Pipeline(
             self.model_name,
             tokenizer,
-            ChatTemplate.from_folder(options.engine.model),
+            chat_template,
             options.pipeline,
             make,
             FeatureLog(time.time),
@@ -80,6 +94,7 @@ class Worker:
         """Ends the engines; what is still in flight fails."""
         self.front.fail_all("the worker is shutting down")
         self.pipeline.close()
+        await self.probe.close()
         await self._fleet.stop()
 
     # ---- FleetListener
@@ -102,7 +117,9 @@ class Worker:
         self.front.outage = outage
 
     def on_in_force(self, in_force: InForce) -> None:
+        before = self.settings.in_force.settings
         self.settings.on_in_force(in_force)
+        self.probe.on_rebuilt(before, in_force.settings)
         self.front.metrics.settings(in_force)
 
     def on_rebuilt(self, outcome: RebuildOutcome, took_s: float) -> None:

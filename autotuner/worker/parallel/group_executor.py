@@ -112,9 +112,10 @@ class GroupExecutor:
             return self._leader().obey(message)
         except Exception as error:
             self._broken = True
-            if (reason := self._why_lost()) is not None:
-                raise GroupError(reason) from error
-            raise
+            reason = self._why_lost()
+            if reason is None and not isinstance(error, OSError):
+                raise
+            raise GroupError(reason or f"the way to a rank: {error}") from error
 
     def _why_lost(self) -> str | None:
         """What a follower is behind an error of this rank with, if one is."""

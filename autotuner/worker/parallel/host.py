@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
@@ -17,6 +17,8 @@ from autotuner.worker.parallel.stores import Store
 from autotuner.worker.parallel.torchrun import Address, keep_alive, place_key
 from autotuner.worker.parallel.world import OVER, World
 
+log = logging.getLogger(__name__)
+
 CHECK_S = 0.5  # how often a host looks whether it is over; chosen
 
 
@@ -25,7 +27,8 @@ class Host:
 
     def __init__(self, world: World, model: Path, store: Store) -> None:
         self._world, self._model, self._store = world, model, store
-        self._no_more = threading.Event()
+        self._place = world.rank
+        self._no_more, self._over = threading.Event(), threading.Event()
 
     def serve(self) -> None:
         """Until the worker has ended; after SIGTERM, until the followers have.
@@ -41,24 +44,19 @@ class Host:
             address = Address(
                 str(host), int(port), key.hex(), str(self._model), self._world.local_rank
             )
-            self._store.set(place_key(self._world.rank), address.to_json())
+            self._store.set(place_key(self._place), address.to_json())
             threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-            _wait_until(self._is_over)
+            while not self._is_over():
+                time.sleep(CHECK_S)
+            self._over.set()
 
     def _accept(self, listener: Listener) -> None:
-        while True:
+        while not self._over.is_set():
             try:
-                conn = listener.accept()
-            except (AuthenticationError, EOFError, OSError):
-                continue  # not a leader, or one that went away again
-            keep_alive(conn)
-            self._start(conn)
-
-    def _start(self, conn: Connection) -> None:
-        context = multiprocessing.get_context("spawn")
-        process = context.Process(target=run_follower, args=(conn,), daemon=False)
-        process.start()
-        conn.close()  # else the follower's end would never be noticed
+                with listener.accept() as conn:
+                    _start(conn)
+            except (AuthenticationError, EOFError, OSError) as error:
+                log.warning("place %d: a connection without a follower: %r", self._place, error)
 
     def _is_over(self) -> bool:
         followers = multiprocessing.active_children()
@@ -67,6 +65,8 @@ class Host:
         return bool(self._store.check([OVER]))
 
 
-def _wait_until(holds: Callable[[], bool]) -> None:
-    while not holds():
-        time.sleep(CHECK_S)
+def _start(conn: Connection) -> None:
+    """Hands the connection to a follower; this process's end of it must be closed then."""
+    keep_alive(conn)
+    context = multiprocessing.get_context("spawn")
+    context.Process(target=run_follower, args=(conn,), daemon=False).start()

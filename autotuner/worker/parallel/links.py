@@ -39,7 +39,7 @@ class Links:
             backend, store=store, rank=rank, world_size=grid.size, timeout=PATIENCE
         )
         self._grid, self._rank, self._device = grid, rank, device
-        self._stage_group = self._form_stage_groups()
+        self._stage_group = self._form_stage_groups() if grid.tensor > 1 else None
         self._shared = None
         if memory is not None and grid.tensor > 1 and device.type == "cpu":
             self._shared = SharedSum(memory, grid, rank)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from autotuner.worker.command import main as run_worker
@@ -43,7 +44,8 @@ def _lead(world: World) -> None:
     finally:
         from autotuner.worker.parallel.stores import join_store
 
-        join_store(world.meeting(HOST_KEYS)).set(OVER, "1")
+        with suppress(RuntimeError):  # torchrun is gone, and the hosts with it
+            join_store(world.meeting(HOST_KEYS)).set(OVER, "1")
 
 
 def _host(world: World, options: list[str]) -> None:

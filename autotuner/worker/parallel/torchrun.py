@@ -14,6 +14,7 @@ import os
 import secrets
 import socket
 from dataclasses import asdict, dataclass
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 
@@ -95,7 +96,7 @@ class TorchrunHosts:
         address = Address.from_json(self._hosts_store().get(place_key(place)))
         try:
             conn = Client((address.host, address.port), authkey=bytes.fromhex(address.key))
-        except OSError as error:
+        except (OSError, EOFError, AuthenticationError) as error:
             raise GroupError(f"place {place} at {address.host}: {error}") from error
         keep_alive(conn)
         return RemoteFollower(conn, Seat(Path(address.model), address.device_index))

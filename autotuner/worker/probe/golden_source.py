@@ -58,8 +58,7 @@ class GoldenSource:
             if process.returncode is None:
                 process.kill()
         if process.returncode:
-            last = told.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-            raise GoldenError(f"the golden set can't be made: {last[0]}")
+            raise GoldenError(f"the golden set can't be made: {_reason(process.returncode, told)}")
 
     def _read(self) -> tuple[GoldenAnswer, ...]:
         made: list[dict[str, Any]] = json.loads(self.path.read_text(encoding="utf-8"))
@@ -73,6 +72,13 @@ class GoldenSource:
             )
             for item, answer in zip(self._items, made, strict=True)
         )
+
+
+def _reason(returncode: int, told: bytes) -> str:
+    if returncode < 0:
+        return f"signal {-returncode} ended its process; float32 weights may not fit into memory"
+    lines = told.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"exit status {returncode}"
 
 
 def _asked(item: GoldenTokens) -> dict[str, Any]:

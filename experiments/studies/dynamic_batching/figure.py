@@ -25,14 +25,15 @@ def draw(content: dict[str, Any], path: Path) -> None:
     at_load = [row for row in rows if row["regime"] == "equal load"]
     _groups(saturated, at_saturation, READINGS, scale=100, form="%.0f")
     saturated.set_title("Utilisation at saturation, %", loc="left")
-    saturated.legend(frameon=False, fontsize=8)
     _groups(loaded, at_load, READINGS, scale=100, form="%.0f")
     loaded.set_title(f"Utilisation at {content['offered_rps']:.2g} requests/s, %", loc="left")
     _groups(throughput, at_saturation, {"requests_per_s": ("", "#2a78b5")}, scale=1, form="%.1f")
     throughput.set_title("Throughput at saturation, requests/s", loc="left")
     _groups(latency, at_load, LATENCIES, scale=1, form="%.2f")
     latency.set_title(f"Latency at {content['offered_rps']:.2g} requests/s, s", loc="left")
-    latency.legend(frameon=False, fontsize=8)
+    readings, latencies = (axes.get_legend_handles_labels() for axes in (saturated, latency))
+    figure.legend(*readings, loc="outside upper center", ncols=3, frameon=False)
+    figure.legend(*latencies, loc="outside lower center", ncols=2, frameon=False)
     saturated.invert_yaxis()  # shared by all four
     figure.savefig(path, dpi=120)
 

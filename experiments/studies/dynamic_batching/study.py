@@ -62,10 +62,6 @@ class Size:
     backlog_one: int
     backlog_per_slot: int
 
-
-FULL = Size(batch=32, load_requests=300, backlog_one=50, backlog_per_slot=10)
-QUICK = Size(batch=4, load_requests=6, backlog_one=3, backlog_per_slot=1)
-
     @property
     def systems(self) -> tuple[System, ...]:
         return (
@@ -75,6 +71,10 @@ QUICK = Size(batch=4, load_requests=6, backlog_one=3, backlog_per_slot=1)
             System(f"{DYNAMIC}, 20 ms timeout", self.batch, 20),
             System(f"{DYNAMIC}, 100 ms timeout", self.batch, 100),
         )
+
+
+FULL = Size(batch=32, load_requests=300, backlog_one=50, backlog_per_slot=10)
+QUICK = Size(batch=4, load_requests=4, backlog_one=2, backlog_per_slot=1)
 
 
 def run(quick: bool, out: Path) -> dict[str, Any]:

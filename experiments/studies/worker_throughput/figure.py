@@ -17,7 +17,7 @@ Rows = list[dict[str, Any]]
 def draw(rows: Rows, default: str, path: Path) -> None:
     """Writes the figure of the measured rows; float32 is drawn beside the default dtype."""
     rows = [row for row in rows if "kind" in row]
-    figure = Figure(figsize=(10, 7.2), layout="constrained")
+    figure = Figure(figsize=(10, 7.6), layout="constrained")
     (decode, share), (prefill, end_to_end) = figure.subplots(2, 2)
     _decode(decode, [row for row in rows if row["kind"] == "decode"], default)
     own = [row for row in rows if row["engine"] == OWN and "of_memory_floor" in row]
@@ -27,6 +27,9 @@ def draw(rows: Rows, default: str, path: Path) -> None:
     _bars(end_to_end, [row for row in rows if row["kind"] == "end to end"], default)
     end_to_end.set_title("End to end, output tokens/s", loc="left")
     figure.suptitle("One thread each; medians of interleaved runs, each run a tick")
+    figure.legend(
+        *decode.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+    )
     figure.savefig(path, dpi=120)
 
 
@@ -54,7 +57,6 @@ def _decode(axes: Axes, rows: Rows, default: str) -> None:
     axes.set_xticks(batches, [str(batch) for batch in batches])
     axes.set_xlabel("batch")
     axes.set_title("Decode, tokens/s (context about 140)", loc="left")
-    axes.legend(frameon=False, fontsize=7)
 
 
 def _share(axes: Axes, own: Rows) -> None:
@@ -93,7 +95,6 @@ def _bars(axes: Axes, rows: Rows, default: str) -> None:
             height * 0.9,
             color=COLOURS[engine],
             alpha=1.0 if dtype == default else 0.45,
-            label=f"{engine}, {dtype}",
         )
         axes.bar_label(bars, fmt="%.0f", padding=8, fontsize=7)
         for y, size in zip(at, sizes, strict=True):
@@ -102,4 +103,3 @@ def _bars(axes: Axes, rows: Rows, default: str) -> None:
     axes.set_yticks(range(len(sizes)), [size.split(", ")[1] for size in sizes])
     axes.invert_yaxis()
     axes.margins(x=0.15)
-    axes.legend(frameon=False, fontsize=7)

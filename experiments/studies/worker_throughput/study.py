@@ -204,9 +204,14 @@ def _told(started: peers.Peers) -> dict[str, Any]:
 def _rows(
     measured: Results, sizes: list[Size], floors: Floors, default: str
 ) -> list[dict[str, Any]]:
+    """Engine by engine, in the order in which they are named."""
     by_name = {size.name: size for size in sizes}
+    order = (peers.OWN, peers.VLLM, peers.STATIC, peers.CONTINUOUS)
     rows = []
-    for (engine, name), result in measured.items():
+    for (engine, name), result in sorted(
+        measured.items(),
+        key=lambda item: (item[0][0].dtype != default, order.index(item[0][0].name)),
+    ):
         size = by_name[name]
         row = {
             "engine": engine.name,

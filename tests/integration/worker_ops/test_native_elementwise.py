@@ -68,9 +68,7 @@ def test_rows_of_a_wider_tensor(native: NativeOps) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [SMOLLM, ODD, Heads(4, 2, 20, 20)], ids=["64", "24", "20"])
 @pytest.mark.parametrize("tokens", [1, 65])
-def test_rotate_and_store(
-    native: NativeOps, tokens: int, shape: Heads, dtype: torch.dtype
-) -> None:
+def test_rotate_and_store(native: NativeOps, tokens: int, shape: Heads, dtype: torch.dtype) -> None:
     shape = Heads(shape.heads, shape.kv_heads, shape.key_dim, shape.key_dim)
     generator = torch.Generator().manual_seed(3)
     cache, exact = (filled_cache(shape, 8, d, generator) for d in (dtype, torch.float64))

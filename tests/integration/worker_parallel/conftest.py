@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autotuner.worker.weights import resolve_model
+from tests.integration.worker_front.fake_engine import write_model
 from tests.integration.worker_parallel.groups import tiny_model
 
 
@@ -26,3 +27,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_biased(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with biases everywhere: summed outputs must take theirs once."""
     return tiny_model(tmp_path_factory.mktemp("biased"), attention_bias=True, mlp_bias=True)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model with a tokenizer that has a token for each byte."""
+    return write_model(tiny_model(tmp_path_factory.mktemp("served"), vocab_size=300))

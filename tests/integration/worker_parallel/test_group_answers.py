@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from autotuner.worker.engine import Engine
 from autotuner.worker.messages import AddRequest, ScoreRequest
 from autotuner.worker.settings import WorkerSettings
 from tests.integration.worker_engine.engine_help import greedy
+from tests.integration.worker_engine.tiny_models import TINY, make_tiny
 from tests.integration.worker_parallel.groups import (
     VOCAB,
     answers,
@@ -31,6 +33,11 @@ LENGTHS = (1, 2, 200, 40, 90, 17, 130, 3)
 STEPS = [WorkerSettings(max_num_seqs=8, max_num_batched_tokens=budget) for budget in (300, 50, 200)]
 
 
+def assert_near(got: dict[str, Tensor], expected: dict[str, Tensor], atol: float = 1e-4) -> None:
+    for name, logits in expected.items():
+        torch.testing.assert_close(got[name], logits, atol=atol, rtol=0.0)
+
+
 @pytest.mark.parametrize(("tensor", "stages"), [(1, 2), (2, 1), (3, 1), (2, 2), (1, 3)])
 def test_logits_and_text_are_those_of_one_process(tiny: Path, tensor: int, stages: int) -> None:
     requests = mixed_requests(VOCAB, LENGTHS)
@@ -41,8 +48,7 @@ def test_logits_and_text_are_those_of_one_process(tiny: Path, tensor: int, stage
         assert len(followers) == tensor * stages - 1
         group_tokens, group_logits = answers(engine, requests, STEPS)
     assert group_tokens == tokens
-    for name, expected in logits.items():
-        torch.testing.assert_close(group_logits[name], expected, atol=1e-4, rtol=0.0)
+    assert_near(group_logits, logits)
     assert not any(map(is_running, followers))
 
 
@@ -62,14 +68,26 @@ def test_biases_are_summed_once_and_scores_are_the_same(tiny_biased: Path) -> No
     )
 
 
+@pytest.mark.parametrize(("name", "tensor", "stages"), [("qwen2", 2, 1), ("deepseek-v3", 2, 2)])
+def test_other_architectures_are_split_as_well(
+    tmp_path: Path, name: str, tensor: int, stages: int
+) -> None:
+    make_tiny(TINY[name]).save_pretrained(tmp_path)
+    requests = mixed_requests(VOCAB, (7, 140, 1, 60))
+    tokens, logits = answers(Engine(options_of(tmp_path)), requests, STEPS)
+    with group_engine(options_of(tmp_path, tensor, stages)) as engine:
+        group_tokens, group_logits = answers(engine, requests, STEPS)
+    assert group_tokens == tokens
+    assert_near(group_logits, logits)
+
+
 def test_sums_over_gloo_are_the_same(tiny: Path) -> None:
     requests = mixed_requests(VOCAB, LENGTHS)
     tokens, logits = answers(Engine(options_of(tiny)), requests, STEPS)
     with group_engine(options_of(tiny, 2, 2), share_memory=False) as engine:
         group_tokens, group_logits = answers(engine, requests, STEPS)
     assert group_tokens == tokens
-    for name, expected in logits.items():
-        torch.testing.assert_close(group_logits[name], expected, atol=1e-4, rtol=0.0)
+    assert_near(group_logits, logits)
 
 
 def test_what_is_not_finite_is_cleared_on_every_rank(tmp_path: Path) -> None:
@@ -119,9 +137,8 @@ def test_the_packaged_model_over_two_uneven_ranks_and_two_stages(smollm: Path) -
         group_tokens, group_logits = answers(engine, requests, settings)
         assert engine.executor.weight_bytes >= alone.executor.weight_bytes
     assert group_tokens == tokens
-    for name, expected in logits.items():
-        # Logits reach 34 here: in float32 another order of the sums alone moves them by 1.3e-4.
-        torch.testing.assert_close(group_logits[name], expected, atol=3e-4, rtol=0.0)
+    # Logits reach 34 here: in float32 another order of the sums alone moves them by 1.3e-4.
+    assert_near(group_logits, logits, atol=3e-4)
 
 
 def test_nothing_is_left_after_a_load_that_fails(tiny: Path, tmp_path: Path) -> None:

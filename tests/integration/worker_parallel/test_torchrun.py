@@ -9,50 +9,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 
-from tests.integration.worker_front.fake_engine import write_model
 from tests.integration.worker_parallel.groups import (
     child_pids,
     command_of,
     is_running,
-    tiny_model,
     until,
 )
+from tests.integration.worker_parallel.served import READY_S, ServedWorker
 
 pytestmark = pytest.mark.process
 
-READY_S = 120.0
 RANK = "autotuner.worker.parallel.rank"
 
 
-@dataclass
-class World:
-    process: subprocess.Popen[str]
-    url: str
-    log: Path
-
-    def complete(self) -> Any:
-        body = {"prompt": "aaaa", "max_tokens": 6, "temperature": 0, "ignore_eos": True}
-        answer = requests.post(f"{self.url}/v1/completions", json=body, timeout=60)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["choices"][0]["text"]
-
-    def put(self, **settings: int) -> Any:
-        told = requests.get(f"{self.url}/admin/settings", timeout=10).json()
-        body = {"generation": told["generation"], "settings": settings}
-        answer = requests.put(f"{self.url}/admin/settings", json=body, timeout=READY_S)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["settings"]
-
-    def is_healthy(self) -> bool:
-        return requests.get(f"{self.url}/health", timeout=10).status_code == 200
-
+class World(ServedWorker):
     def hosts(self) -> list[int]:
         """Ranks other than 0: those that listen for leaders have no engine."""
         assert self.process.pid is not None
@@ -66,12 +40,6 @@ class World:
             for child in child_pids(host)
             if "spawn_main" in command_of(child)
         ]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model with a tokenizer that has a token for each byte."""
-    return write_model(tiny_model(tmp_path_factory.mktemp("served"), vocab_size=300))
 
 
 @contextmanager

@@ -8,32 +8,31 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-import torch
 
 from autotuner.worker.model_cache import derived_path, made_once
 from autotuner.worker.quantise_calibration import (
     MOST_TOKENS,
     calibration_ids,
-    exponents_of,
+    gains_of,
 )
 from autotuner.worker.tokens import TextTokenizer
 
 
-def test_every_layer_of_the_model_has_exponents(tiny: Path, tmp_path: Path) -> None:
-    found = exponents_of(tiny, tmp_path)
+def test_every_layer_of_the_model_has_gains(tiny: Path, tmp_path: Path) -> None:
+    found = gains_of(tiny, tmp_path)
     assert len(found) == 3 * 4 + 1  # three layers of four linears, and the head
-    assert all(exponents.dtype == torch.int8 for exponents in found.values())
-    assert {len(exponents) for exponents in found.values()} == {32, 48}
-    assert any(exponents.any() for exponents in found.values())
+    assert all(gains.isfinite().all() for gains in found.values())
+    assert {len(gains) for gains in found.values()} == {32, 48}
+    assert any(gains.ne(1).any() for gains in found.values())
 
 
 def test_it_is_found_once(tiny: Path, tmp_path: Path) -> None:
-    first = exponents_of(tiny, tmp_path)
+    first = gains_of(tiny, tmp_path)
     [file] = tmp_path.glob("*.safetensors")
     made_at = file.stat().st_mtime_ns
-    again = exponents_of(tiny, tmp_path)
+    again = gains_of(tiny, tmp_path)
     assert file.stat().st_mtime_ns == made_at
-    assert all(again[name].equal(exponents) for name, exponents in first.items())
+    assert all(again[name].equal(gains) for name, gains in first.items())
 
 
 def test_a_changed_model_has_another_file(tiny: Path, tmp_path: Path) -> None:
@@ -46,11 +45,20 @@ def test_a_changed_model_has_another_file(tiny: Path, tmp_path: Path) -> None:
     assert derived_path(tmp_path, tiny, "kind", "1") != before
 
 
-def test_a_folder_without_tokenizer_has_no_exponents(
+def test_a_folder_without_tokenizer_has_no_gains(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert exponents_of(tmp_path, tmp_path) == {}
+    assert gains_of(tmp_path, tmp_path) == {}
     assert "no tokenizer.json" in caplog.text
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    found = gains_of(tiny, tmp_path / "file")
+    assert len(found) == 13
+    assert "not kept" in caplog.text
 
 
 def test_the_texts_are_many_and_short(smollm: Path) -> None:

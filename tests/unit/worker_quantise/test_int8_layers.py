@@ -30,13 +30,13 @@ def test_a_layer_keeps_the_dtype_of_its_activations() -> None:
     assert layer(_random(2, 64).bfloat16()).dtype == torch.bfloat16
 
 
-def test_layers_take_the_exponents_of_their_name_and_their_inputs() -> None:
+def test_layers_take_the_gains_of_their_name_and_their_inputs() -> None:
     weight = _random(16, 128)
-    exponents = torch.arange(128).remainder(5).to(torch.int8)
-    factory = Int8Factory({"down": exponents}, None)
+    gains = torch.linspace(0.1, 10, 128)
+    factory = Int8Factory({"down": gains}, None)
     part = factory("down", weight[:, 64:], None, slice(64, 128))
     x = _random(3, 64)
-    expected = functional.linear(x, dequantise(quantise(weight[:, 64:], exponents[64:])))
+    expected = functional.linear(x, dequantise(quantise(weight[:, 64:], gains[64:])))
     assert part(x).equal(expected)
     unknown = factory("up", weight, None, ALL)
     assert unknown(_random(3, 128)).equal(

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "layout.h"
 #include "packing.h"
@@ -10,10 +11,13 @@
 
 namespace native {
 
-constexpr long TILE_KEYS = 128;    // keys at a time; measured, 64 to 256 are close
-constexpr long TILE_QUERIES = 48;  // queries at a time over a tile: their scores stay in L1
+// Keys at a time, and queries at a time over them. Measured on Zen 5, chunks of 1,500 tokens:
+// 64 to 256 keys and 12 to 48 queries are within 10 % of each other.
+constexpr long TILE_KEYS = 128;
+constexpr long TILE_QUERIES = 48;
 constexpr float NO_SCORE = -3e38f;
 
+// What one call of `attend` is about; strides count numbers.
 template <class Num>
 struct Call {
   const Cache& cache;
@@ -63,7 +67,6 @@ struct Running {
 // Up to TILE_KEYS keys and values of one K/V head, packed.
 template <class Num>
 struct Tile {
-  long count;
   const WordOf<Num>* keys;
   const WordOf<Num>* values;
 };
@@ -72,6 +75,16 @@ struct Tile {
 struct Rows {
   long count = 0;
   long at[TILE_KEYS];
+};
+
+// One Running for each K/V head of a task.
+template <class Num>
+struct Parts {
+  Running<Num>* first;
+  long count;
+
+  Running<Num>* begin() const { return first; }
+  Running<Num>* end() const { return first + count; }
 };
 
 template <class Num>
@@ -92,25 +105,25 @@ static Workspace<Num>& workspace() {
   return memory;
 }
 
-// Starts the queries of a task, one Running for each K/V head; returns how many.
+// The queries of rows [row, row + rows) and heads [head_first, head_last), with sums of nothing.
 template <class Num>
-static long start(const Call<Num>& call, long row, long rows, long head_first, long head_last,
-                  Workspace<Num>& memory) {
+static Parts<Num> start(const Call<Num>& call, long row, long rows, long head_first,
+                        long head_last, Workspace<Num>& memory) {
   const long queries = rows * (head_last - head_first);
   const long words = call.key_words(), width = call.value_width(), group = call.group();
   WordOf<Num>* packed = memory.queries.take(queries * words);
   float* sums = memory.sums.take(queries * width);
   float* greatest = memory.greatest.take(queries);
   float* totals = memory.totals.take(queries);
-  Running<Num>* running = memory.running.take(call.cache.kv_heads);
+  Parts<Num> parts = {memory.running.take(call.cache.kv_heads), 0};
   std::fill_n(sums, queries * width, 0.0f);
   std::fill_n(greatest, queries, NO_SCORE);
   std::fill_n(totals, queries, 0.0f);
-  long count = 0;
   for (long head = head_first; head < head_last;) {
     const long kv_head = head / group;
     const long heads = std::min(head_last, (kv_head + 1) * group) - head;
-    running[count++] = {kv_head, row, head, heads, rows * heads, packed, sums, greatest, totals};
+    parts.first[parts.count++] = {kv_head,      row,    head, heads,
+                                  rows * heads, packed, sums, greatest, totals};
     for (long r = 0; r < rows; r++)
       for (long h = 0; h < heads; h++, packed += words)
         pack_row(call.q + (row + r) * call.q_row + (head + h) * call.q_head, call.cache.key_dim,
@@ -120,10 +133,11 @@ static long start(const Call<Num>& call, long row, long rows, long head_first, l
     totals += rows * heads;
     head += heads;
   }
-  return count;
+  return parts;
 }
 
 // Asks for memory that is read soon: blocks lie scattered, so that the processor can't foresee it.
+// Measured on Zen 5, 32 single rows of 140 tokens, caches cold: 0.51 ms without, 0.34 ms with.
 NATIVE_INLINE void fetch(const void* from, long bytes) {
   for (long at = 0; at < bytes; at += 64)
     __builtin_prefetch(static_cast<const char*>(from) + at, 0, 2);
@@ -156,7 +170,7 @@ static Tile<Num> pack(const Call<Num>& call, long kv_head, Workspace<Num>& memor
       pack_values(from + first, std::min(LANES, rows.count - first), LANES, cache.value_dim, width,
                   values + first / WordFor<Num>::type::NUMBERS * width);
   }
-  return {rows.count, keys, values};
+  return {keys, values};
 }
 
 // Turns a query's scores [from, to) into weights, 0 outside of `seen`, and brings its sums up to

@@ -106,7 +106,8 @@ void rotate_and_store(Num* qkv, long qkv_row, long tokens, long heads, const Cac
     const Num *c = cos + token * dim, *s = sin + token * dim;
     for (long head = 0; head < heads; head++, x += dim) rotate(x, x, c, s, dim);
     for (long head = 0; head < kv_heads; head++, x += dim) {
-      Num* key = static_cast<Num*>(cache.keys) + rows[token] * cache.key_row + head * cache.key_head;
+      Num* key =
+          static_cast<Num*>(cache.keys) + rows[token] * cache.key_row + head * cache.key_head;
       rotate(key, x, c, s, dim);
       store_signs(key, dim, cache.signs + rows[token] * cache.sign_row + head * cache.sign_head);
     }

@@ -35,7 +35,7 @@ struct Span {
 };
 
 // The first `singles` sequences have one row each, and `spans` are those of the others. A row sees
-// the last `window` tokens up to itself (0: all of them), and of these the `top_keys` best (0: all).
+// the last `window` tokens up to itself (0: all of them), or the `top_keys` best (0: all of them).
 struct Step {
   const int32_t* block_table;
   const int32_t* lengths;

@@ -69,16 +69,18 @@ NATIVE_INLINE int32_t in_order(float score) {
   return bits ^ int32_t(uint32_t(bits >> 31) >> 1);
 }
 
-// The wanted'th greatest of `count` numbers, which are no fewer: bit by bit from the top.
+// A number that at least `wanted` of `count` numbers, which are no fewer, reach. If more do, it
+// is the wanted one of the greatest itself. Found bit by bit from the top.
 static int32_t nth_greatest(const int32_t* numbers, long count, int wanted) {
-  int64_t least = INT32_MIN;
-  for (int64_t step = int64_t(1) << 31; step > 0; step >>= 1) {
-    const int32_t bar = int32_t(std::min<int64_t>(least + step, INT32_MAX));
+  int32_t least = INT32_MIN;
+  for (uint32_t step = 1u << 31; step > 0; step >>= 1) {
+    const int32_t bar = int32_t(uint32_t(least) + step);
     int reached = 0;
     for (long i = 0; i < count; i++) reached += numbers[i] >= bar;
-    if (reached >= wanted) least = bar;
+    if (reached == wanted) return bar;
+    if (reached > wanted) least = bar;
   }
-  return int32_t(least);
+  return least;
 }
 
 // Finds the best of many scores: 4 times as many groups as are wanted each give their greatest, and
