@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import mmap
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -88,8 +90,10 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
     """Zeros; on a CPU the pages of an anonymous map, which take memory only once written to."""
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
-    numbers = torch.Size(shape).numel()
-    pages = mmap.mmap(-1, numbers * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    size = math.prod(shape) * dtype.itemsize
+    if size > sys.maxsize:
+        raise MemoryError(f"a KV cache of {size} bytes: no machine has an address for each")
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         pages.madvise(mmap.MADV_HUGEPAGE)  # attention reads megabytes: fewer page-table walks
     return torch.frombuffer(pages, dtype=dtype).view(shape)

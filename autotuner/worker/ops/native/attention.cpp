@@ -15,8 +15,8 @@ constexpr long TASK_QUERIES = 384;  // of a prompt's chunk: packing a tile is 3 
 // ms without.
 constexpr long BLOCKS_AHEAD = 16;
 
-// Fewer multiplications than this are done before other threads have woken (chosen).
-constexpr double PARALLEL_PRODUCTS = 1e6;
+// Fewer multiplications than this, about 0.15 ms of decoding, are not worth the threads (chosen).
+constexpr double PARALLEL_PRODUCTS = 4e6;
 
 // Calls body(i, row) with the cache row of position first + i, for i in [0, count).
 template <class Body>
