@@ -92,7 +92,7 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
         return torch.zeros(shape, dtype=dtype, device=device)
     size = math.prod(shape) * dtype.itemsize
     if size > sys.maxsize:
-        raise MemoryError(f"a KV cache of {size} bytes: no machine has an address for each")
+        raise MemoryError(f"a KV cache of {size} bytes is more than any memory: lower kv_cache_gib")
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         pages.madvise(mmap.MADV_HUGEPAGE)  # attention reads megabytes: fewer page-table walks

@@ -44,9 +44,7 @@ class Runner:
         self.on_logits: LogitsHook | None = None
 
     @torch.inference_mode()
-    def run(
-        self, plan: StepPlan, settings: WorkerSettings, scores: Scores
-    ) -> StepResult:
+    def run(self, plan: StepPlan, settings: WorkerSettings, scores: Scores) -> StepResult:
         """Computes a plan that has something to compute; scored rows go to `scores`."""
         chunks = in_row_order(plan.chunks)
         singles = sum(chunk.count == 1 for chunk in chunks)

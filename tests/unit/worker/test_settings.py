@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
@@ -63,13 +64,16 @@ def test_a_bad_value_names_the_knob_the_value_and_the_fix(
     assert fix in str(caught.value)
 
 
+def taken_by(told: dict[str, Any]) -> list[Any]:
+    if told["type"] == "bool":
+        return [True, False]
+    values: list[Any] = told.get("values") or [told["min"], told["max"]]
+    return values
+
+
 def test_capabilities_tell_what_updated_takes() -> None:
     for name, told in capabilities(LIMITS).items():
-        for value in {
-            "choice": lambda told: told["values"],
-            "int": lambda told: [told["min"], told["max"]],
-            "bool": lambda told: [True, False],
-        }[told["type"]](told):
+        for value in taken_by(told):
             assert getattr(WorkerSettings().updated({name: value}, LIMITS), name) == value
 
 
