@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from autotuner.worker import convert
-from autotuner.worker.dtypes import cpu_has_bf16_units
+from autotuner.worker.cpu_features import cpu_has_bf16_units
 from autotuner.worker.model_config import ModelConfig, ModelError
 from autotuner.worker.weights import cache_folder, resolve_model
 from tests.integration.worker_engine.engine_help import make_engine
