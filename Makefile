@@ -46,7 +46,7 @@ imports: setup
 	$(BIN)/lint-imports
 
 tests: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 studies: setup
 	$(BIN)/autotuner study run --all --quick

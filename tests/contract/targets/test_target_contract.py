@@ -37,12 +37,30 @@ KNOBS: Capabilities = {
     "batch_timeout_ms": Capability(IntRange(0, 100)),
     "max_num_batched_tokens": Capability(IntRange(16, 8192)),
     "schedule_policy": Capability(Choices(("fcfs", "length-grouped"))),
+    "batch_sizes": Capability(Choices(("exact", "powers-of-two", "multiples-of-8"))),
+    "memory_efficient": Capability(Choices((False, True))),
+    "attention": Capability(Choices(("full", "sliding_window", "top_k")), changes_answers=True),
+    "weight_dtype": Capability(
+        Choices(("float32", "bfloat16", "int8")), live=False, changes_answers=True
+    ),
+    "tensor_parallel_size": Capability(IntRange(1, 2), live=False),
+    "pipeline_parallel_size": Capability(IntRange(1, 2), live=False),
+    "data_parallel_size": Capability(IntRange(1, 4), live=False),
+    "num_threads": Capability(IntRange(1, 4), live=False),
 }
 INITIAL: dict[str, Value] = {
     "max_num_seqs": 32,
     "batch_timeout_ms": 0,
     "max_num_batched_tokens": 512,
     "schedule_policy": "fcfs",
+    "batch_sizes": "exact",
+    "memory_efficient": False,
+    "attention": "full",
+    "weight_dtype": "float32",
+    "tensor_parallel_size": 1,
+    "pipeline_parallel_size": 1,
+    "data_parallel_size": 1,
+    "num_threads": 1,
 }
 
 

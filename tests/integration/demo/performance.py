@@ -52,6 +52,8 @@ class Cued(Console):
 
 
 def main() -> int:
+    # A shell that starts a job in the background has it ignore Ctrl-C; the test presses it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder, minutes, cue, delay_s = sys.argv[1:]
     console = Cued(width=200)
     console.cue, console.delay_s = cue, float(delay_s)
