@@ -52,7 +52,7 @@ def test_no_weights(tiny: Path) -> None:
     ("changes", "told"),
     [
         ({"model_type": "mixtral"}, "'mixtral' is not supported: give a model of type llama or"),
-        ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "rope_scaling='yarn'"),
+        ({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}, "rope_scaling='dynamic'"),
         ({"hidden_act": "gelu"}, "hidden_act='gelu'"),
         ({"use_sliding_window": True}, "use_sliding_window"),
         ({"quantization_config": {"bits": 4}}, "quantised"),
