@@ -18,9 +18,14 @@ def default_weight_dtype(device: str) -> WeightDtype:
 
 def cpu_has_bf16_units(cpu_info: Path = CPU_INFO) -> bool:
     """Whether the kernel lists bfloat16 instructions; False where there is no such list."""
+    return not BF16_CPU_FLAGS.isdisjoint(cpu_flags(cpu_info))
+
+
+def cpu_flags(cpu_info: Path = CPU_INFO) -> frozenset[str]:
+    """The processor's abilities as the kernel lists them; none where there is no such list."""
     try:
         lines = cpu_info.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return False
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return not BF16_CPU_FLAGS.isdisjoint(flags.split())
+        return frozenset()
+    line = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return frozenset(line.split())

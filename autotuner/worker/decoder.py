@@ -49,6 +49,22 @@ class Block(Protocol):
     def __call__(self, hidden: Tensor, step: Step, cache: LayerCache) -> Tensor: ...
 
 
+class Layers(Protocol):
+    """All layers of a stage, as `Block` says of one."""
+
+    def __call__(self, hidden: Tensor, step: Step, cache: KVCache) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    blocks: Sequence[Block]
+
+    def __call__(self, hidden: Tensor, step: Step, cache: KVCache) -> Tensor:
+        for block, layer in zip(self.blocks, cache.layers, strict=True):
+            hidden = block(hidden, step, layer)
+        return hidden
+
+
 @dataclass(frozen=True)
 class Head:
     """From the last layer's hidden states to logits."""
@@ -66,13 +82,14 @@ class Decoder:
         ops: Ops,
         kv_shape: KVShape,
         embedding: Tensor | None,
-        blocks: Sequence[Block],
+        layers: Layers,
         head: Head | None,
         rotary: tuple[Tensor, Tensor],
         weight_bytes: int,
     ) -> None:
         self.ops, self.kv_shape, self.weight_bytes = ops, kv_shape, weight_bytes
-        self._embedding, self._blocks, self._head = embedding, blocks, head
+        self.layers = layers
+        self._embedding, self._head = embedding, head
         self._cos, self._sin = rotary
         self.dtype, self.device = self._cos.dtype, self._cos.device
 
@@ -90,8 +107,7 @@ class Decoder:
             batch.cache_rows,
             batch.attention,
         )
-        for block, layer in zip(self._blocks, cache.layers, strict=True):
-            hidden = block(hidden, step, layer)
+        hidden = self.layers(hidden, step, cache)
         return hidden if self._head is None else self._logits(self._head, hidden, batch)
 
     def _logits(self, head: Head, hidden: Tensor, batch: Batch) -> Tensor:

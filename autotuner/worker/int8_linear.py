@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autotuner.worker.linear import Linear
+from autotuner.worker.linear import Linear, PackedWeight
 from autotuner.worker.quantise import GROUP_INPUTS, Int8Weight, dequantise, quantise
 
 TILE_OUTPUTS = 32  # side by side in memory; int8.cpp has the same number
@@ -100,7 +100,7 @@ class NativeInt8Linear:
             tensor.nbytes for tensor in (values, scales, spread) if tensor is not None
         )
         self._weight = _Weight(*map(_address, self._kept), outputs, inputs, groups)
-        self._weight_at = ctypes.addressof(self._weight)
+        self.packed = PackedWeight(ctypes.addressof(self._weight), outputs, is_int8=True)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._run(x, 0)
@@ -114,7 +114,7 @@ class NativeInt8Linear:
         y = torch.empty(len(x), self._outputs, dtype=x.dtype)
         is_bf16 = x.dtype == torch.bfloat16
         self._kernel(
-            self._weight_at,
+            self.packed.address,
             x.data_ptr(),
             len(x),
             residual_at,

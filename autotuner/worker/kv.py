@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import mmap
 import sys
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from autotuner.worker.attention_inputs import BLOCK_TOKENS
+from autotuner.worker.huge_pages import huge_zeros
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,8 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
     """Zeros; on a CPU the pages of an anonymous map, which take memory only once written to."""
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
-    size = math.prod(shape) * dtype.itemsize
+    numbers = math.prod(shape)
+    size = numbers * dtype.itemsize
     if size > sys.maxsize:
         raise MemoryError(f"a KV cache of {size} bytes is more than any memory: lower kv_cache_gib")
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        pages.madvise(mmap.MADV_HUGEPAGE)  # attention reads megabytes: fewer page-table walks
-    return torch.frombuffer(pages, dtype=dtype).view(shape)
+    return huge_zeros(numbers, dtype).view(shape)  # attention reads megabytes

@@ -1,5 +1,7 @@
 """Linear layers: prepacked by oneDNN where the CPU has it, torch's own elsewhere.
 
+`bf16_linear` and `int8_linear` have the compiled ones.
+
 Measured on Zen 5, one thread, all 120 layer linears of SmolLM2-135M, packed against torch's:
 bfloat16 7.5 against 13.9 ms for 1 token, 20.2 against 26.4 ms for 32; float32 14.6 against 23.5
 and 37.8 against 90 ms.
@@ -7,6 +9,7 @@ and 37.8 against 90 ms.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -29,6 +32,17 @@ class Linear(Protocol):
     def add_to(self, residual: Tensor, x: Tensor) -> Tensor:
         """The sum of residual and y, as a new tensor."""
         ...
+
+
+@dataclass(frozen=True)
+class PackedWeight:
+    """Where compiled code finds a layer's weight, as `Bf16Weight` or `Int8Weight`: in memory that
+    the layer keeps.
+    """
+
+    address: int
+    outputs: int
+    is_int8: bool
 
 
 class PlainLinear:

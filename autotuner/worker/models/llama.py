@@ -1,47 +1,17 @@
-"""Llama and Qwen2: grouped-query attention with rotary embedding, and a gated MLP."""
+"""Llama and Qwen2: a rank's part of the model, layer by layer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from torch import Tensor
-
-from autotuner.worker.decoder import Block, Decoder, Step
-from autotuner.worker.kv import KVShape, LayerCache
-from autotuner.worker.linear import Linear
+from autotuner.worker.decoder import Block, Decoder
+from autotuner.worker.kv import KVShape
 from autotuner.worker.model_config import ModelConfig
-from autotuner.worker.models.mlp import GatedMlp, build_mlp
+from autotuner.worker.models.fused_llama import fused
+from autotuner.worker.models.llama_block import GroupedQueryAttention, LlamaBlock
+from autotuner.worker.models.mlp import build_mlp
 from autotuner.worker.models.parts import Residual, Source, has_bias
 from autotuner.worker.models.stack import make_decoder
 from autotuner.worker.ops.interface import Ops
 from autotuner.worker.sharding import Shard
-
-
-@dataclass(frozen=True)
-class GroupedQueryAttention:
-    """hidden + output(attention(rotary(q, k), v)), with q, k, v of norm(hidden) from one layer."""
-
-    ops: Ops
-    norm: Tensor
-    eps: float
-    heads: int
-    scale: float
-    qkv: Linear
-    output: Residual
-
-    def __call__(self, hidden: Tensor, step: Step, cache: LayerCache) -> Tensor:
-        qkv = self.qkv(self.ops.rms_norm(hidden, self.norm, self.eps))
-        q = self.ops.rotate_and_store(qkv, step.cos, step.sin, self.heads, cache, step.cache_rows)
-        return self.output(hidden, self.ops.attend(q, cache, step.attention, self.scale))
-
-
-@dataclass(frozen=True)
-class LlamaBlock:
-    attention: GroupedQueryAttention
-    mlp: GatedMlp
-
-    def __call__(self, hidden: Tensor, step: Step, cache: LayerCache) -> Tensor:
-        return self.mlp(self.attention(hidden, step, cache))
 
 
 def build_llama(
@@ -56,7 +26,8 @@ def build_llama(
             build_mlp(config, source, shard, ops, prefix),
         )
 
-    return make_decoder(config, source, shard, ops, max_len, grouped_kv_shape(config, shard), block)
+    shape = grouped_kv_shape(config, shard)
+    return make_decoder(config, source, shard, ops, max_len, shape, block, fused)
 
 
 def grouped_kv_shape(config: ModelConfig, shard: Shard) -> KVShape:

@@ -91,12 +91,12 @@ class Residual:
     """Adds a layer's output to the residual stream, summed over the ranks that share it."""
 
     def __init__(self, linear: Linear, reduce: Callable[[Tensor], Tensor] | None) -> None:
-        self._linear, self._reduce = linear, reduce
+        self.linear, self.reduce = linear, reduce
 
     def __call__(self, hidden: Tensor, x: Tensor) -> Tensor:
-        if self._reduce is None:
-            return self._linear.add_to(hidden, x)
-        return hidden + self._reduce(self._linear(x))
+        if self.reduce is None:
+            return self.linear.add_to(hidden, x)
+        return hidden + self.reduce(self.linear(x))
 
 
 def has_bias(shard: Shard, wanted: bool) -> bool:

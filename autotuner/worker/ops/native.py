@@ -37,9 +37,9 @@ class NativeOps:
             torch.float32: _functions(library, "f32"),
             torch.bfloat16: _functions(library, "bf16"),
         }
-        self._threads = num_threads
+        self.library, self.num_threads = library, num_threads
         self._reference = ReferenceOps()
-        self._caches, self._steps = CacheViews(), StepViews()
+        self.caches, self.steps = CacheViews(), StepViews()
 
     def rms_norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         functions = self._functions.get(x.dtype)
@@ -55,7 +55,7 @@ class NativeOps:
             rows,
             width,
             eps,
-            self._threads,
+            self.num_threads,
         )
         return out
 
@@ -66,7 +66,7 @@ class NativeOps:
         rows, width = gate_up.size(0), gate_up.size(1) // 2
         out = torch.empty(rows, width, dtype=gate_up.dtype)
         functions.silu_mul(
-            out.data_ptr(), gate_up.data_ptr(), gate_up.stride(0), rows, width, self._threads
+            out.data_ptr(), gate_up.data_ptr(), gate_up.stride(0), rows, width, self.num_threads
         )
         return out
 
@@ -74,8 +74,8 @@ class NativeOps:
         self, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int, cache: LayerCache, rows: Tensor
     ) -> Tensor:
         functions = self._functions.get(qkv.dtype)
-        view = self._caches.address(cache, qkv.dtype)
-        if functions is None or view is None or not _rotary_fits(qkv, cos, sin, rows):
+        view = self.caches.address(cache, qkv.dtype)
+        if functions is None or view is None or not rotary_fits(qkv, cos, sin, rows):
             return self._rotate_and_store_in_torch(qkv, cos, sin, heads, cache, rows)
         tokens = qkv.size(0)
         functions.rotate_and_store(
@@ -87,14 +87,14 @@ class NativeOps:
             cos.data_ptr(),
             sin.data_ptr(),
             rows.data_ptr(),
-            self._threads,
+            self.num_threads,
         )
         dim = cos.size(-1)
         return qkv.as_strided((tokens, heads, dim), (qkv.stride(0), dim, 1))
 
     def attend(self, q: Tensor, cache: LayerCache, inputs: AttentionInputs, scale: float) -> Tensor:
         functions = self._functions.get(q.dtype)
-        view, step = self._caches.address(cache, q.dtype), self._steps.address(inputs)
+        view, step = self.caches.address(cache, q.dtype), self.steps.address(inputs)
         if functions is None or view is None or step is None or q.stride(2) != 1 or scale <= 0:
             return self._reference.attend(q, cache, inputs, scale)
         tokens, heads, _ = q.shape
@@ -108,7 +108,7 @@ class NativeOps:
             view,
             step,
             scale,
-            self._threads,
+            self.num_threads,
         )
         return out
 
@@ -128,10 +128,11 @@ def packed_signs(keys: Tensor) -> Tensor:
     return (bits.view(*bits.shape[:-1], -1, 8) * places).sum(-1, dtype=torch.uint8)
 
 
-def _rotary_fits(qkv: Tensor, cos: Tensor, sin: Tensor, rows: Tensor) -> bool:
+def rotary_fits(x: Tensor, cos: Tensor, sin: Tensor, rows: Tensor) -> bool:
+    """Whether the compiled code reads rows x, of qkv or before it, and what goes with them."""
     return (
-        qkv.stride(1) == 1
-        and cos.dtype is sin.dtype is qkv.dtype
+        x.stride(1) == 1
+        and cos.dtype is sin.dtype is x.dtype
         and cos.is_contiguous()
         and sin.is_contiguous()
         and rows.dtype is torch.int64

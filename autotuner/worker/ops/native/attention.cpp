@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "attention.h"
+#include "operations.h"
 #include "parallel.h"
 #include "top_keys.h"
 

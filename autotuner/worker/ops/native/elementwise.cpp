@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "layout.h"
+#include "operations.h"
 #include "parallel.h"
 
 namespace native {

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "int8_products.h"
+#include "operations.h"
 #include "parallel.h"
 #include "scratch.h"
 #include "vectors.h"
@@ -149,7 +150,6 @@ void run_all(const Int8Weight& w, const void* x, long rows, const void* residual
 }  // namespace
 }  // namespace native
 
-// x [rows][inputs], residual (or null) and y [rows][outputs]: all bfloat16, or all float32.
 extern "C" void int8_linear(const void* weight, const void* x, int64_t rows, const void* residual,
                             void* y, int is_bf16, int threads) {
   const auto& w = *static_cast<const native::Int8Weight*>(weight);
