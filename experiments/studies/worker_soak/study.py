@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from experiments.studies.worker_soak.watch import Sample, Totals, Watch, slope_m
 SEED = 0
 LOAD = 0.9  # of the measured capacity
 READY_S = 180.0
+LEAST_MINUTES = 30.0
+MINUTES_VARIABLE = "AUTOTUNER_SOAK_MINUTES"  # for a shorter look; its results say that it was one
 MAX_SLOPE_MIB_PER_H = 12.0  # chosen: a day at this slope takes less than 300 MiB
 # A small KV cache is soon written to in full: the memory of a large one would still be filling.
 WORKER = [
@@ -64,7 +67,7 @@ class Seen:
 
 def run(quick: bool, out: Path) -> dict[str, Any]:
     """Soaks, writes results.json and figure.png into `out`, returns the results."""
-    size = QUICK if quick else FULL
+    size = QUICK if quick else _full()
     source = traffic(SEED)
     out.mkdir(parents=True, exist_ok=True)
     with Stage(out) as stage:
@@ -185,6 +188,7 @@ def _content(seen: Seen, source: Traffic, size: Size, quick: bool) -> dict[str, 
             _common.check(
                 "KV cache in use at the end", seen.at_rest.kv_usage, "of the cache", 0, "at_most"
             ),
+            _common.check("traffic", size.soak_s / 60.0, "minutes", LEAST_MINUTES, "at_least"),
             _common.check("offered load", load, "of the capacity", 0.85, "at_least"),
         ],
         quick=quick,
@@ -211,6 +215,12 @@ def _left(sample: Sample) -> float:
 
 def _rounded(sample: Sample) -> dict[str, float]:
     return {name: round(value, 4) for name, value in asdict(sample).items()}
+
+
+def _full() -> Size:
+    """The full soak, as long as the environment says."""
+    told = os.environ.get(MINUTES_VARIABLE)
+    return FULL if told is None else replace(FULL, soak_s=60.0 * float(told))
 
 
 def _free_port() -> int:

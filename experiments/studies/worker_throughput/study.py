@@ -58,7 +58,7 @@ def _plan(quick: bool) -> Plan:
     if quick:
         return Plan((1, 4), 6, (128,), 4, 6, 1, 64 * 2**20, (default,))
     dtypes = tuple(dict.fromkeys((default, "float32")))
-    return Plan((1, 4, 8, 16, 32), 48, (128, 1500), 32, 64, 5, 512 * 2**20, dtypes)
+    return Plan((1, 4, 8, 16, 32), 48, (128, 1500), 32, 64, 3, 512 * 2**20, dtypes)
 
 
 @dataclass(frozen=True)
