@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autotuner.worker.linear import make_linear
+from autotuner.worker.bf16_linear import Bf16Factory, has_fast_kernel
+from autotuner.worker.linear import Linear, make_linear
 from autotuner.worker.model_config import ModelConfig
 from autotuner.worker.models.load import kv_shape
+from autotuner.worker.ops.build import library
 
 ROWS, COLUMNS = 1024, 2048  # of a matrix of the bandwidth's pass: 4 MiB in bfloat16
 GEMM_SIZES = (512, 1024, 2048)
@@ -58,6 +60,8 @@ class Bench:
             "linear, bfloat16": lambda: _each(plain, lambda w: functional.linear(row, w)),
             "matrix-vector, float32": lambda: _each(single, lambda w: torch.mv(w, vector)),
         }
+        if (own := _own_linears(plain)) is not None:
+            self._passes["the engine's linear, bfloat16"] = lambda: _each(own, lambda f: f(row))
 
     @torch.inference_mode()
     def measure(self, repeats: int) -> Machine:
@@ -105,6 +109,15 @@ def _weights(total_bytes: int, dtype: torch.dtype) -> list[Tensor]:
         pages.madvise(mmap.MADV_HUGEPAGE)
     numbers = torch.frombuffer(pages, dtype=dtype).fill_(0.01)
     return list(numbers.view(count, ROWS, COLUMNS))
+
+
+def _own_linears(weights: list[Tensor]) -> list[Linear] | None:
+    """As the engine lays them out; None where it uses packed ones itself."""
+    compiled = library() if has_fast_kernel() else None
+    if compiled is None:
+        return None
+    make = Bf16Factory(compiled, threads=1)
+    return [make("", weight, None, slice(None)) for weight in weights]
 
 
 def _each(items: list[Any], use: Callable[[Any], object]) -> None:
