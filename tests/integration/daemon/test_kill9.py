@@ -48,6 +48,11 @@ def started(rig: Rig) -> tuple[subprocess.Popen[str], History]:
     return daemon, rig.history()
 
 
+def expect_no_row_fewer(rig: Rig, before: dict[str, int]) -> None:
+    after = row_counts(rig.folder / "history.sqlite3")
+    assert all(after[name] >= count for name, count in before.items())
+
+
 def expect_recovery(rig: Rig, history: History, killed: Experiment) -> None:
     """A successor closes the test as aborted, puts the incumbent back, and loses no row."""
     before = row_counts(rig.folder / "history.sqlite3")
@@ -59,8 +64,7 @@ def expect_recovery(rig: Rig, history: History, killed: Experiment) -> None:
     assert closed.conclusion is not None
     assert closed.conclusion.verdict is Verdict.ABORTED
     assert "daemon ended" in closed.conclusion.reason
-    after = row_counts(rig.folder / "history.sqlite3")
-    assert all(after[name] >= count for name, count in before.items())
+    expect_no_row_fewer(rig, before)
     successor.send_signal(signal.SIGTERM)
     assert successor.wait(timeout=30) == 0
     assert rig.live()["max_num_seqs"] == killed.control["max_num_seqs"]
@@ -157,8 +161,7 @@ def test_daemon_killed_between_a_verdict_and_its_settings(rig: Rig, after_effect
     assert kept.conclusion is not None
     assert kept.conclusion.verdict is Verdict.ABORTED
     assert "a person asked for a rollback" in kept.conclusion.reason
-    after = row_counts(rig.folder / "history.sqlite3")
-    assert all(after[name] >= count for name, count in before.items())
+    expect_no_row_fewer(rig, before)
 
 
 def test_daemon_killed_between_acceptance_and_promotion(rig: Rig) -> None:

@@ -22,12 +22,11 @@ from autotuner.worker.models.mlp import GatedMlp
 from autotuner.worker.models.parts import LinearFactory, Residual
 from autotuner.worker.ops.native import NativeOps
 from autotuner.worker.ops.reference import ReferenceOps
-from autotuner.worker.settings import AttentionMode
+from autotuner.worker.settings import ATTENTION_MODES, AttentionMode
 from autotuner.worker.weights import resolve_model
 from tests.unit.worker_ops.paged import make_inputs
 
 CPU = torch.device("cpu")
-MODES: tuple[AttentionMode, ...] = ("full", "sliding_window", "top_k")
 BLOCKS = 90
 
 
@@ -125,7 +124,7 @@ def make_step(maker: Maker, dim: int, mode: AttentionMode, source: random.Random
     return Step(cos, sin, torch.tensor(cache_rows), make_inputs(sequences, owned, mode))
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ATTENTION_MODES)
 @pytest.mark.parametrize("kind", ["bfloat16", "int8"])
 @pytest.mark.parametrize("size", SIZES)
 def test_random_steps_give_the_bits_of_layers_one_by_one(

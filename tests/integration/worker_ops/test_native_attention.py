@@ -13,8 +13,9 @@ import torch
 from autotuner.worker.attention_inputs import TOP_KEYS, WINDOW_TOKENS
 from autotuner.worker.ops.native import NativeOps
 from autotuner.worker.ops.reference import ReferenceOps
-from autotuner.worker.settings import AttentionMode
+from autotuner.worker.settings import ATTENTION_MODES, AttentionMode
 from tests.unit.worker_ops.paged import (
+    DTYPES,
     LATENT,
     ODD,
     SHAPES,
@@ -26,8 +27,6 @@ from tests.unit.worker_ops.paged import (
     write_signs,
 )
 
-DTYPES = (torch.float32, torch.bfloat16)
-MODES: tuple[AttentionMode, ...] = ("full", "sliding_window", "top_k")
 # Of the weighted magnitudes. In bfloat16 each weight and the result are rounded, by 2**-8 together.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2**-7}
 
@@ -47,7 +46,7 @@ def check(native: NativeOps, case: Case, looser: float = 1.0) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ATTENTION_MODES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_singles_and_chunks(
     native: NativeOps, shape: str, mode: AttentionMode, dtype: torch.dtype
@@ -57,7 +56,7 @@ def test_singles_and_chunks(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ATTENTION_MODES)
 @pytest.mark.parametrize("rows", [1, 9])
 def test_one_long_sequence(
     native: NativeOps, rows: int, mode: AttentionMode, dtype: torch.dtype
@@ -65,14 +64,14 @@ def test_one_long_sequence(
     check(native, make_case(SMOLLM, [(1700, rows)], dtype, mode))
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ATTENTION_MODES)
 def test_a_long_chunk_of_a_latent(native: NativeOps, mode: AttentionMode) -> None:
     check(native, make_case(LATENT, [(200, 33)], torch.bfloat16, mode))
 
 
 def test_random_steps_agree_with_the_reference(native: NativeOps) -> None:
     draw, reference = random.Random(7), ReferenceOps()
-    for seed, mode, _ in itertools.product(range(2), MODES, range(5)):
+    for seed, mode, _ in itertools.product(range(2), ATTENTION_MODES, range(5)):
         kv_heads, group = draw.randint(1, 3), draw.randint(1, 5)
         dims = draw.choice([8, 40, 64, 128]), draw.choice([8, 40, 64, 128])
         sequences = [(draw.randint(1, 1300), 1) for _ in range(draw.randint(0, 3))]
@@ -114,7 +113,7 @@ def test_top_k_reads_the_signs_and_not_the_keys(native: NativeOps) -> None:
     assert not torch.allclose(worst, before)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ATTENTION_MODES)
 def test_not_a_number_stays_with_its_sequence(native: NativeOps, mode: AttentionMode) -> None:
     case = make_case(SMOLLM, [(100, 1), (80, 1), (90, 20)], mode=mode)
     case.q[1] = torch.nan

@@ -11,9 +11,8 @@ from torch import Tensor
 from autotuner.worker.kv import LayerCache
 from autotuner.worker.ops.native import NativeOps
 from autotuner.worker.ops.reference import ReferenceOps
-from tests.unit.worker_ops.paged import ODD, SMOLLM, Heads, filled_cache, write_signs
+from tests.unit.worker_ops.paged import DTYPES, ODD, SMOLLM, Heads, filled_cache, write_signs
 
-DTYPES = (torch.float32, torch.bfloat16)
 WIDTHS = (1, 15, 16, 576, 1000)
 
 reference = ReferenceOps()

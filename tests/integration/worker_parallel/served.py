@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
+
+from tests.integration.worker_parallel.groups import until
 
 READY_S = 120.0
 
@@ -35,3 +40,23 @@ class ServedWorker:
 
     def is_healthy(self) -> bool:
         return requests.get(f"{self.url}/health", timeout=10).status_code == 200
+
+
+Served = TypeVar("Served", bound=ServedWorker)
+
+
+@contextmanager
+def serving(kind: type[Served], command: list[str], log: Path) -> Iterator[Served]:
+    """Starts what says on its standard output where it listens, waits until it serves, kills it."""
+    with log.open("w") as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    with process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            assert line, log.read_text()
+            served = kind(process, f"http://127.0.0.1:{json.loads(line)['port']}", log)
+            until(served.is_healthy, READY_S)
+            yield served
+        finally:
+            process.kill()

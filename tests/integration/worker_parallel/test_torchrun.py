@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,7 @@ from tests.integration.worker_parallel.groups import (
     is_running,
     until,
 )
-from tests.integration.worker_parallel.served import READY_S, ServedWorker
+from tests.integration.worker_parallel.served import ServedWorker, serving
 
 pytestmark = pytest.mark.process
 
@@ -42,22 +40,10 @@ class World(ServedWorker):
         ]
 
 
-@contextmanager
-def torchrun(ranks: int, log: Path, *options: str) -> Iterator[World]:
+def torchrun(ranks: int, log: Path, *options: str) -> AbstractContextManager[World]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={ranks}", "-m", RANK, "--port=0", *options]
-    with log.open("w") as stderr:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
-    with process:
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            assert line, log.read_text()
-            world = World(process, f"http://127.0.0.1:{json.loads(line)['port']}", log)
-            until(world.is_healthy, READY_S)
-            yield world
-        finally:
-            process.kill()
+    return serving(World, command, log)
 
 
 def test_it_serves_rebuilds_and_ends_with_the_worker(served: Path, tmp_path: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.worker_parallel.groups import followers_of, is_running, until
-from tests.integration.worker_parallel.served import READY_S, ServedWorker
+from tests.integration.worker_parallel.served import READY_S, ServedWorker, serving
 
 pytestmark = pytest.mark.process
 
@@ -22,19 +20,8 @@ pytestmark = pytest.mark.process
 def worker(served: Path, tmp_path: Path) -> Iterator[ServedWorker]:
     command = [sys.executable, "-m", "autotuner.worker", "--port=0", f"--model={served}"]
     command += ["--kv-cache-gib=0.05", "--max-ranks=3"]
-    log = tmp_path / "log"
-    with log.open("w") as stderr:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
-    with process:
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            assert line, log.read_text()
-            running = ServedWorker(process, f"http://127.0.0.1:{json.loads(line)['port']}", log)
-            until(running.is_healthy, READY_S)
-            yield running
-        finally:
-            process.kill()
+    with serving(ServedWorker, command, tmp_path / "log") as running:
+        yield running
 
 
 def ranks_of(worker: ServedWorker) -> list[int]:

@@ -13,6 +13,7 @@ from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.executor import LocalExecutor
 from autotuner.worker.kv import KVCache
 from autotuner.worker.messages import AddRequest, SamplingParams, ScoreOutput, ScoreRequest
+from autotuner.worker.model_config import ModelConfig
 from autotuner.worker.model_part import kv_blocks, model_len
 from autotuner.worker.models.load import load_decoder, plain_factory
 from autotuner.worker.models.parts import LinearFactory
@@ -32,9 +33,9 @@ def make_engine(
     options = EngineOptions(model, kv_cache_gib=0.25, max_ranks=1, settings=settings)
     dtype = activation_dtype(weight_dtype, CPU)
     linears = linears or (int8_factory(model) if weight_dtype == "int8" else plain_factory)
-    ops = ops_for(CPU, 1)
-    decoder = load_decoder(model, dtype, CPU, model_len(options), ops, linears=linears)
-    cache = KVCache(decoder.kv_shape, kv_blocks(options, CPU), dtype, CPU)
+    ops, config = ops_for(CPU, 1), ModelConfig.from_folder(model)
+    decoder = load_decoder(model, dtype, CPU, model_len(options, config), ops, linears=linears)
+    cache = KVCache(decoder.kv_shape, kv_blocks(options, config, CPU), dtype, CPU)
     return Engine(options, LocalExecutor(decoder, cache))
 
 

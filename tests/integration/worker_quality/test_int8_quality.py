@@ -10,6 +10,7 @@ import torch
 from prometheus_client import CollectorRegistry
 
 from autotuner.worker.chat_template import ChatTemplate
+from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.probe.golden import built_in
 from autotuner.worker.probe.golden_source import GoldenSource
 from autotuner.worker.probe.metrics import ProbeMetrics
@@ -30,7 +31,7 @@ def test_int8_weights_agree_with_float32(smollm: Path) -> None:
     items = GoldenTokeniser(tokenizer, template, CONTEXT).tokens(built_in(chat=True))
     source = GoldenSource(smollm, items, cache_folder(), CONTEXT)
     engine = make_engine(smollm, "int8")
-    metrics = ProbeMetrics(CollectorRegistry(), "smollm")
+    metrics = ProbeMetrics(MetricMaker(CollectorRegistry(), "smollm"))
     probe = Probe(source, EngineModel(engine), lambda: 1, metrics)
     result = asyncio.run(probe.run())
     assert result.tokens > 300

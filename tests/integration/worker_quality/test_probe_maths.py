@@ -12,6 +12,7 @@ import torch
 from prometheus_client import CollectorRegistry
 from transformers import AutoModelForCausalLM
 
+from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.probe.golden import GoldenError
 from autotuner.worker.probe.golden_source import GoldenSource
 from autotuner.worker.probe.metrics import ProbeMetrics
@@ -49,7 +50,9 @@ def _source(model: Path, cache: Path, *items: GoldenTokens) -> GoldenSource:
 
 def _probe(model: Path, source: GoldenSource, weights: Any) -> ProbeResult:
     engine = make_engine(model, weights)
-    probe = Probe(source, EngineModel(engine), lambda: 1, ProbeMetrics(CollectorRegistry(), "m"))
+    probe = Probe(
+        source, EngineModel(engine), lambda: 1, ProbeMetrics(MetricMaker(CollectorRegistry(), "m"))
+    )
     try:
         return asyncio.run(probe.run())
     finally:

@@ -14,24 +14,21 @@ from autotuner.abtest.outcome import difference, slot_outcome
 from autotuner.domain.experiment import Arm, Plan, Slot, SlotOutcome
 from autotuner.domain.slo import SLO
 from autotuner.domain.telemetry import Exposure, Outcome
+from tests.unit.requests_seen import SERVED
 
 PLAN = Plan(slot_s=60, cooldown_s=5)
 TARGETS = SLO(ttft_s=1.0, gap_max_s=0.1)
 SLOT = Slot(0, Arm.TREATMENT, generation=3, started_at=100, counted_from=110, ended_at=170)
-BASE = Exposure(
-    seq=1,
-    id="r",
+BASE = replace(
+    SERVED,
     generation_start=3,
     generation_end=3,
     arrival=120,
-    queue_s=0.0,
     ttft_s=0.2,
     tpot_s=0.03,
     gap_max_s=0.05,
     e2el_s=2.0,
-    prompt_tokens=10,
     output_tokens=5,
-    outcome=Outcome.STOP,
 )
 
 

@@ -11,23 +11,9 @@ from hypothesis import strategies as st
 
 from autotuner.domain.slo import SLO
 from autotuner.domain.telemetry import Exposure, Outcome
+from tests.unit.requests_seen import SERVED
 
 TARGETS = SLO(ttft_s=1.0, gap_max_s=0.1, tpot_s=0.05, e2el_s=5.0)
-SERVED = Exposure(
-    seq=1,
-    id="r",
-    generation_start=1,
-    generation_end=1,
-    arrival=100.0,
-    queue_s=0.0,
-    ttft_s=0.4,
-    tpot_s=0.04,
-    gap_max_s=0.06,
-    e2el_s=0.8,
-    prompt_tokens=10,
-    output_tokens=11,
-    outcome=Outcome.STOP,
-)
 LEFT = replace(SERVED, outcome=Outcome.ABORT)
 UNSEEN = replace(LEFT, ttft_s=None, tpot_s=None, gap_max_s=None, output_tokens=0)
 ONE_TOKEN = replace(LEFT, tpot_s=None, gap_max_s=None, output_tokens=1)

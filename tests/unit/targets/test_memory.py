@@ -1,32 +1,16 @@
 from __future__ import annotations
 
-from autotuner.domain.telemetry import Exposure, Outcome
 from autotuner.targets.capabilities import Capability, IntRange
 from autotuner.targets.memory import MemoryTarget
-
-REQUEST = Exposure(
-    seq=0,
-    id="r",
-    generation_start=1,
-    generation_end=1,
-    arrival=0.0,
-    queue_s=0.0,
-    ttft_s=0.1,
-    tpot_s=None,
-    gap_max_s=None,
-    e2el_s=0.1,
-    prompt_tokens=1,
-    output_tokens=1,
-    outcome=Outcome.STOP,
-)
+from tests.unit.requests_seen import SERVED
 
 
 def test_a_reader_that_is_late_sees_the_overrun() -> None:
     target = MemoryTarget({"k": 1}, {"k": Capability(IntRange(1, 2))}, lambda: 5.0, ring_size=3)
     for _ in range(3):
-        target.finish(REQUEST)
+        target.finish(SERVED)
     assert not target.exposures(0).overrun
-    target.finish(REQUEST)
+    target.finish(SERVED)
     assert target.exposures(0).overrun
     late = target.exposures(1)
     assert [e.seq for e in late.exposures] == [2, 3, 4]

@@ -13,7 +13,7 @@ from autotuner.worker.sequence import Chunk, Sequence
 class Sums:
     """A model whose logits tell all that it read: token, position, row, length and blocks."""
 
-    weight_bytes, ops_name = 0, "sums"
+    weight_bytes, ops_name, batch_device = 0, "sums", torch.device("cpu")
 
     def __init__(self) -> None:
         self.passes = 0

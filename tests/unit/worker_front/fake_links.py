@@ -155,6 +155,12 @@ class FakeHouse:
         self.fatal.append(reason)
 
     # ---- what tests do
+    async def begin_rebuild(self, generation: int, **knobs: Any) -> asyncio.Future[None]:
+        """A rebuild whose engines have been started; awaiting it is waiting for its end."""
+        rebuilding = asyncio.ensure_future(self.fleet.rebuild(self.change(generation, **knobs)))
+        await soon()
+        return rebuilding
+
     def is_out(self) -> bool:
         return self.outage is not None
 

@@ -124,8 +124,7 @@ async def test_a_process_that_can_not_be_started_fails_the_build() -> None:
 async def test_the_live_group_may_lose_an_engine_meanwhile() -> None:
     house = FakeHouse()
     await house.boot()
-    rebuilding = asyncio.ensure_future(house.fleet.rebuild(house.change(2, num_threads=2)))
-    await soon()
+    rebuilding = await house.begin_rebuild(2, num_threads=2)
     house.links[0].die()
     assert house.is_out()
     await soon()
@@ -143,8 +142,7 @@ async def test_a_draining_engine_that_is_lost_stays_so() -> None:
     house = FakeHouse()
     await house.boot()
     house.add("a")
-    rebuilding = asyncio.ensure_future(house.fleet.rebuild(house.change(2, num_threads=2)))
-    await soon()
+    rebuilding = await house.begin_rebuild(2, num_threads=2)
     house.links[1].get_ready()
     await rebuilding
     house.links[0].die()
@@ -160,8 +158,7 @@ async def test_the_drain_has_a_limit() -> None:
     await house.boot()
     house.add("a")
     house.fleet.score(ScoreRequest("s", [1, 2], 1))
-    rebuilding = asyncio.ensure_future(house.fleet.rebuild(house.change(2, num_threads=2)))
-    await soon()
+    rebuilding = await house.begin_rebuild(2, num_threads=2)
     house.links[1].get_ready()
     await rebuilding
     await soon()
@@ -175,12 +172,10 @@ async def test_a_third_group_waits_for_the_first_to_drain() -> None:
     house = FakeHouse()
     await house.boot()
     house.add("a")
-    first = asyncio.ensure_future(house.fleet.rebuild(house.change(2, num_threads=2)))
-    await soon()
+    first = await house.begin_rebuild(2, num_threads=2)
     house.links[1].get_ready()
     await first
-    second = asyncio.ensure_future(house.fleet.rebuild(house.change(3, num_threads=1)))
-    await soon()
+    second = await house.begin_rebuild(3, num_threads=1)
     assert len(house.links) == 2
     house.fleet.forget("a")
     await soon()
@@ -207,8 +202,7 @@ async def test_a_live_change_while_old_engines_drain_is_not_for_them() -> None:
     house = FakeHouse()
     await house.boot()
     house.add("a")
-    rebuilding = asyncio.ensure_future(house.fleet.rebuild(house.change(2, num_threads=2)))
-    await soon()
+    rebuilding = await house.begin_rebuild(2, num_threads=2)
     old, new = house.links
     new.get_ready()
     await rebuilding
@@ -226,8 +220,7 @@ async def test_the_end_ends_a_group_in_the_making() -> None:
     house = FakeHouse()
     await house.boot()
     house.add("a")
-    rebuilding = asyncio.ensure_future(house.fleet.rebuild(house.change(2, num_threads=2)))
-    await soon()
+    rebuilding = await house.begin_rebuild(2, num_threads=2)
     await house.fleet.stop()
     with pytest.raises(NotAppliedError, match="being ended"):
         await rebuilding
@@ -238,8 +231,7 @@ async def test_the_end_ends_a_group_in_the_making() -> None:
 async def test_a_caller_that_is_cancelled_takes_the_new_group_along() -> None:
     house = FakeHouse()
     await house.boot()
-    rebuilding = asyncio.ensure_future(house.fleet.rebuild(house.change(2, num_threads=2)))
-    await soon()
+    rebuilding = await house.begin_rebuild(2, num_threads=2)
     rebuilding.cancel()
     with pytest.raises(asyncio.CancelledError):
         await rebuilding

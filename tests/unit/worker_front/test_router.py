@@ -1,6 +1,7 @@
 import pytest
 
-from autotuner.worker.router import BLOCK_TOKENS, Router
+from autotuner.worker.kv_layout import BLOCK_TOKENS
+from autotuner.worker.router import Router
 
 PROMPT = list(range(5 * BLOCK_TOKENS))
 OTHER = list(range(1000, 1000 + 5 * BLOCK_TOKENS))

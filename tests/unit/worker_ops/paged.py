@@ -19,6 +19,8 @@ from autotuner.worker.attention_inputs import (
 from autotuner.worker.kv import KVCache, KVShape, LayerCache
 from autotuner.worker.settings import AttentionMode
 
+DTYPES = (torch.float32, torch.bfloat16)
+
 
 @dataclass(frozen=True)
 class Heads:

@@ -8,8 +8,9 @@ import torch
 from autotuner.worker.attention_inputs import TOP_KEYS, WINDOW_TOKENS
 from autotuner.worker.kv import KVCache, KVShape
 from autotuner.worker.ops.reference import ReferenceOps
-from autotuner.worker.settings import AttentionMode
+from autotuner.worker.settings import ATTENTION_MODES, AttentionMode
 from tests.unit.worker_ops.paged import (
+    DTYPES,
     SHAPES,
     SMOLLM,
     Case,
@@ -18,8 +19,6 @@ from tests.unit.worker_ops.paged import (
     write_signs,
 )
 
-DTYPES = (torch.float32, torch.bfloat16)
-MODES: tuple[AttentionMode, ...] = ("full", "sliding_window", "top_k")
 # Of the weighted magnitudes. The reference rounds scores to bfloat16, which moves weights by some
 # per cent.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2**-4}
@@ -37,7 +36,7 @@ def check(case: Case) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ATTENTION_MODES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_attention_of_singles_and_chunks(
     shape: str, mode: AttentionMode, dtype: torch.dtype

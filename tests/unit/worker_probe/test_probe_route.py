@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from autotuner.worker.admin_probe import MAX_BODY_BYTES, probe_routes
 from autotuner.worker.errors import ApiError
 from autotuner.worker.messages import ScoreOutput
+from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.probe.metrics import ProbeMetrics
 from autotuner.worker.probe.service import Probe
 from autotuner.worker.probe.tokenise import GoldenAnswer
@@ -47,7 +48,7 @@ async def _told(_: Request, error: Exception) -> Response:
 
 
 def _post(body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    probe = Probe(Golden(), Model(), lambda: 5, ProbeMetrics(CollectorRegistry(), "m"))
+    probe = Probe(Golden(), Model(), lambda: 5, ProbeMetrics(MetricMaker(CollectorRegistry(), "m")))
     app = FastAPI()
     app.include_router(probe_routes(probe, _guard))
     app.add_exception_handler(ApiError, _told)

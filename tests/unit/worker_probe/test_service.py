@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from autotuner.worker.errors import ApiError
 from autotuner.worker.messages import ScoreOutput
+from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.probe.golden import GoldenError
 from autotuner.worker.probe.metrics import ProbeMetrics
 from autotuner.worker.probe.service import Probe
@@ -68,7 +69,7 @@ class Bench:
     def __init__(self, error: GoldenError | None = None) -> None:
         self.model, self.registry = Model(), CollectorRegistry()
         self.generation = 3
-        metrics = ProbeMetrics(self.registry, "tiny")
+        metrics = ProbeMetrics(MetricMaker(self.registry, "tiny"))
         self.probe = Probe(Golden(error), self.model, lambda: self.generation, metrics)
 
     def refusal(self, items: int | None = None) -> ApiError:
