@@ -92,6 +92,10 @@ class Stage:
             f"the worker did not serve within {limit_s:.0f} s: see {self._log('worker')}"
         )
 
+    def pid_of(self, name: str) -> int:
+        """The process id of what was started as NAME."""
+        return next(child.pid for started, child in self._children if started == name)
+
     def check(self, *, finished_is_fine: frozenset[str] = frozenset()) -> None:
         """Raises StageError when a process has ended by itself."""
         for name, child in self._children:

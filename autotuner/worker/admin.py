@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from autotuner.worker.admin_guard import AdminGuard
+from autotuner.worker.cursor import MAX_PAGE_RECORDS, After, Limit, stamp
 from autotuner.worker.errors import ApiError, engine_gone
 from autotuner.worker.exposures import page_body
 from autotuner.worker.http_io import read_body
@@ -20,11 +21,6 @@ from autotuner.worker.settings import REBUILD_KNOBS, InvalidSettingError, Limits
 from autotuner.worker.worker import Worker
 
 log = logging.getLogger(__name__)
-
-After = Annotated[int, Query(ge=0)]
-Limit = Annotated[int, Query(ge=1)]
-# 1000 exposures take 5.6 ms to write (measured); a longer page would hold up every stream.
-MAX_PAGE_RECORDS = 1000
 
 
 class SettingsChange(BaseModel):
@@ -61,14 +57,12 @@ def admin_routes(worker: Worker) -> APIRouter:
     async def exposures(after: After = 0, limit: Limit = MAX_PAGE_RECORDS) -> Response:
         page = worker.front.exposures.read(after, min(limit, MAX_PAGE_RECORDS))
         in_flight = worker.front.in_flight_by_generation()
-        return JSONResponse(
-            _stamp(worker) | {"in_flight": in_flight} | page_body(page, "exposures")
-        )
+        return JSONResponse(stamp(worker) | {"in_flight": in_flight} | page_body(page, "exposures"))
 
     @router.get("/steps")
     async def steps(after: After = 0, limit: Limit = MAX_PAGE_RECORDS) -> Response:
         page = worker.front.steps.read(after, min(limit, MAX_PAGE_RECORDS))
-        return JSONResponse(_stamp(worker) | page_body(page, "steps"))
+        return JSONResponse(stamp(worker) | page_body(page, "steps"))
 
     return router
 
@@ -97,13 +91,9 @@ async def _change(worker: Worker, limits: Limits, change: SettingsChange) -> Res
     return JSONResponse(_settings_body(worker, limits))
 
 
-def _stamp(worker: Worker) -> dict[str, Any]:
-    return {"boot_id": worker.boot_id, "now": worker.front.clocks.wall()}
-
-
 def _settings_body(worker: Worker, limits: Limits) -> dict[str, Any]:
     in_force, rebuilding = worker.settings.in_force, worker.settings.rebuilding
-    return _stamp(worker) | {
+    return stamp(worker) | {
         "generation": in_force.generation,
         "applied_at": in_force.applied_at,
         "model": worker.model_name,

@@ -103,9 +103,7 @@ def _tail(ticket: Ticket, writer: EventWriter, last: Piece) -> bytes:
 
 
 async def _whole(ticket: Ticket, reply: Reply) -> Response:
-    pieces: list[Piece] = []
-    while not pieces or pieces[-1].outcome is None:
-        pieces += await ticket.take()
+    pieces = await ticket.whole()
     last = pieces[-1]
     if last.error is not None:
         raise last.error

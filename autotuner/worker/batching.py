@@ -16,6 +16,7 @@ from autotuner.worker.attention_inputs import (
     Span,
 )
 from autotuner.worker.decoder import Batch
+from autotuner.worker.kv_layout import block_count
 from autotuner.worker.sequence import Chunk
 from autotuner.worker.settings import AttentionMode
 
@@ -69,7 +70,7 @@ def make_batch(
 
 
 def _block_table(chunks: Sequence[Chunk], singles: int, padding: int) -> np.ndarray:
-    needed = [-(-chunk.end // BLOCK_TOKENS) for chunk in chunks]
+    needed = [block_count(chunk.end) for chunk in chunks]
     table = np.full((len(chunks) + padding, max(needed)), SCRATCH_BLOCK, np.int64)
     for index, (chunk, blocks) in enumerate(zip(chunks, needed, strict=True)):
         row = index if index < singles else index + padding

@@ -93,7 +93,9 @@ def worker_command(
         bool, typer.Option(help="Knob: admit more than surely fits; preempt and recompute.")
     ] = SETTINGS.memory_efficient,
     attention: Annotated[str, typer.Option(help=_either("attention"))] = SETTINGS.attention,
-    pipeline_workers: Annotated[int, typer.Option(min=1, help="Threads for long texts.")] = 2,
+    pipeline_workers: Annotated[
+        int, typer.Option(min=1, help="Threads for long texts.")
+    ] = PIPELINE.workers,
     unicode_form: Annotated[
         str, typer.Option(help="Normal form of texts: none, NFC or NFKC.")
     ] = PIPELINE.normal_form,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from autotuner.worker.attention_inputs import BLOCK_TOKENS, SCRATCH_BLOCK
-from autotuner.worker.decoder import Batch
+from autotuner.worker.decoder import Batch, map_tensors
 from autotuner.worker.executor import Executor
 from autotuner.worker.settings import AttentionMode
 
@@ -52,6 +52,7 @@ class GraphExecutor:
         self._executor, self._record = executor, record
         self._recordings: OrderedDict[_Key, tuple[Batch, Recording]] = OrderedDict()
         self.weight_bytes, self.ops_name = executor.weight_bytes, executor.ops_name
+        self.batch_device = executor.batch_device
 
     def forward(self, batch: Batch) -> Tensor:
         if batch.attention.chunks:
@@ -88,22 +89,10 @@ def bucket_tokens(length: int) -> int:
 
 def static_copy(batch: Batch, bucket: int) -> Batch:
     """A batch of the same kind in memory of its own, its block table as wide as the bucket."""
-    attention = batch.attention
-    shape = (len(attention.block_table), bucket // BLOCK_TOKENS)
-    table = attention.block_table.new_full(shape, SCRATCH_BLOCK)
-    static = Batch(
-        batch.token_ids.clone(),
-        batch.positions.clone(),
-        batch.cache_rows.clone(),
-        batch.logits_rows.clone(),
-        replace(
-            attention,
-            block_table=table,
-            lengths=attention.lengths.clone(),
-            query_starts=attention.query_starts.clone(),
-            max_length=bucket,
-        ),
-    )
+    own = map_tensors(batch, Tensor.clone)
+    shape = (len(own.attention.block_table), bucket // BLOCK_TOKENS)
+    table = own.attention.block_table.new_full(shape, SCRATCH_BLOCK)
+    static = replace(own, attention=replace(own.attention, block_table=table, max_length=bucket))
     fill(static, batch)
     return static
 

@@ -5,8 +5,8 @@ A batch mixes single tokens of decoding sequences and chunks of prompts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor
@@ -31,6 +31,23 @@ class Batch:
     cache_rows: Tensor
     logits_rows: Tensor
     attention: AttentionInputs
+
+
+def map_tensors(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """The batch with each of its tensors changed; the numbers of the host stay."""
+    inputs = batch.attention
+    return Batch(
+        token_ids=change(batch.token_ids),
+        positions=change(batch.positions),
+        cache_rows=change(batch.cache_rows),
+        logits_rows=change(batch.logits_rows),
+        attention=replace(
+            inputs,
+            block_table=change(inputs.block_table),
+            lengths=change(inputs.lengths),
+            query_starts=change(inputs.query_starts),
+        ),
+    )
 
 
 @dataclass(frozen=True)

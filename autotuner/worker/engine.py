@@ -41,30 +41,23 @@ class Engine:
 
     def __init__(self, options: EngineOptions, executor: Executor | None = None) -> None:
         """Loads the model, unless an `executor` has it; raises ModelError."""
-        started = time.monotonic()
         config = ModelConfig.from_folder(options.model)
         device = torch.device(options.device)
-        self.executor = executor or local_executor(options, device)
-        self.runner = Runner(self.executor, device)
+        self.executor = executor or local_executor(options, config, device)
+        self.runner = Runner(self.executor)
         self._scores = Scores()
         self._vocab_size = config.vocab_size
         self._seeds = random.Random(options.seed + options.replica)
         self._replica, self._generation = options.replica, options.generation
         self._scheduler = Scheduler(
             options.settings,
-            kv_blocks(options, device),
-            model_len(options),
+            kv_blocks(options, config, device),
+            model_len(options, config),
             config.eos_token_ids,
             prefix_caching=options.prefix_caching,
         )
-        self.ready = EngineReady(
-            limits=limits_of(options, config),
-            model_name=options.model.name,
-            weight_dtype=options.settings.weight_dtype,
-            load_s=time.monotonic() - started,
-            weight_bytes=self.executor.weight_bytes,
-            ops=self.executor.ops_name,
-        )
+        self.limits = limits_of(options, config)
+        self._model_name = options.model.name
 
     @property
     def settings(self) -> WorkerSettings:
@@ -73,6 +66,17 @@ class Engine:
     @property
     def generation(self) -> int:
         return self._generation
+
+    def ready(self, load_s: float) -> EngineReady:
+        """What the front is told once the engine has loaded, which took `load_s`."""
+        return EngineReady(
+            limits=self.limits,
+            model_name=self._model_name,
+            weight_dtype=self.settings.weight_dtype,
+            load_s=load_s,
+            weight_bytes=self.executor.weight_bytes,
+            ops=self.executor.ops_name,
+        )
 
     def add(self, request: AddRequest) -> None:
         """Queues a request; one that can't be served ends with an error in the next step."""
@@ -117,8 +121,7 @@ class Engine:
             result = self.runner.run(plan, self.settings, self._scores)
         self._clear_spoilt(result.drawn)
         tokens = self._scheduler.finish_step(plan, result.drawn)
-        output = self._output(plan, tokens, time.monotonic() - started)
-        return replace(output, padded_rows=result.padded_rows)
+        return self._output(plan, tokens, result.padded_rows, time.monotonic() - started)
 
     def scored(self) -> list[ScoreOutput]:
         """The texts whose scores the last steps completed."""
@@ -146,7 +149,9 @@ class Engine:
             if token is None:
                 self.executor.clear(self._scheduler.forget(sequence))
 
-    def _output(self, plan: StepPlan, tokens: list[TokenOutput], step_s: float) -> StepOutput:
+    def _output(
+        self, plan: StepPlan, tokens: list[TokenOutput], padded_rows: int, step_s: float
+    ) -> StepOutput:
         to_wall_s = time.time() - time.monotonic()
         counts = self._scheduler.take_counts()
         return StepOutput(
@@ -163,14 +168,15 @@ class Engine:
             preemptions=counts.preemptions,
             prefix_queries=counts.prefix_queries,
             prefix_hits=counts.prefix_hits,
+            padded_rows=padded_rows,
             replica=self._replica,
             tokens=[_on_wall_clock(token, to_wall_s) for token in self._scores.without(tokens)],
         )
 
 
-def local_executor(options: EngineOptions, device: torch.device) -> Executor:
+def local_executor(options: EngineOptions, config: ModelConfig, device: torch.device) -> Executor:
     """The whole model in this process."""
-    part = build_part(options, device)
+    part = build_part(options, config, device)
     executor = LocalExecutor(part.decoder, part.cache)
     return GraphExecutor(executor, record_on_cuda) if device.type == "cuda" else executor
 

@@ -9,7 +9,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -71,7 +70,7 @@ def _load(conn: Connection, options: EngineOptions) -> Engine:
         if group is not None:
             group.close()
         raise
-    _send(conn, replace(engine.ready, load_s=time.monotonic() - started))
+    _send(conn, engine.ready(load_s=time.monotonic() - started))
     return engine
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from autotuner.worker.decoder import Batch, Decoder
@@ -21,6 +22,11 @@ class Executor(Protocol):
     @property
     def ops_name(self) -> str:
         """Which implementation of the small operations runs."""
+        ...
+
+    @property
+    def batch_device(self) -> torch.device:
+        """Where `forward` wants a batch's tensors."""
         ...
 
     def forward(self, batch: Batch) -> Tensor:
@@ -43,6 +49,7 @@ class LocalExecutor:
         self._decoder, self._cache = decoder, cache
         self.weight_bytes = decoder.weight_bytes
         self.ops_name = decoder.ops.name
+        self.batch_device = decoder.device
 
     def forward(self, batch: Batch) -> Tensor:
         return self._decoder.forward(batch, self._cache)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from autotuner.worker.admin_guard import AdminGuard
+from autotuner.worker.cursor import MAX_PAGE_RECORDS, After, Limit, stamp
 from autotuner.worker.errors import ApiError
 from autotuner.worker.feedback import Taken
 from autotuner.worker.http_io import read_body
@@ -17,7 +18,6 @@ from autotuner.worker.worker import Worker
 
 MAX_BODY_BYTES = 16_384  # a comment of 1000 characters, each escaped as JSON may
 MAX_COMMENT_CHARS = 1000
-MAX_PAGE_RECORDS = 1000  # as the other logs: a longer page would hold up every stream
 
 
 class FeedbackBody(BaseModel):
@@ -56,12 +56,9 @@ def feedback_routes(worker: Worker) -> APIRouter:
         return JSONResponse({"id": body.id, "score": body.score, "replaced": replaced})
 
     @router.get("/admin/feedback", dependencies=[Depends(guard)])
-    async def get_feedback(
-        after: Annotated[int, Query(ge=0)] = 0,
-        limit: Annotated[int, Query(ge=1)] = MAX_PAGE_RECORDS,
-    ) -> Response:
-        stamp = {"boot_id": worker.boot_id, "now": worker.front.clocks.wall()}
-        return JSONResponse(stamp | worker.feedback.page(after, min(limit, MAX_PAGE_RECORDS)))
+    async def get_feedback(after: After = 0, limit: Limit = MAX_PAGE_RECORDS) -> Response:
+        page = worker.feedback.page(after, min(limit, MAX_PAGE_RECORDS))
+        return JSONResponse(stamp(worker) | page)
 
     return router
 

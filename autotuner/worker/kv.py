@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autotuner.worker.attention_inputs import BLOCK_TOKENS
 from autotuner.worker.huge_pages import huge_zeros
+from autotuner.worker.kv_layout import block_count
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class KVCache:
 
 def blocks_for(shape: KVShape, max_model_len: int, kv_cache_gib: float, dtype: torch.dtype) -> int:
     """Blocks that the budget holds; at least the scratch block and one sequence of full length."""
-    least = 1 + -(-max_model_len // BLOCK_TOKENS)
+    least = 1 + block_count(max_model_len)
     block_bytes = shape.numbers_per_token * dtype.itemsize * BLOCK_TOKENS
     return max(least, int(kv_cache_gib * 2**30) // block_bytes)
 

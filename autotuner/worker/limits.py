@@ -18,8 +18,8 @@ def limits_of(options: EngineOptions, config: ModelConfig) -> Limits:
     device = torch.device(options.device)
     places = _cores() if device.type == "cpu" else torch.cuda.device_count()
     return Limits(
-        max_num_seqs=min(MAX_SEQS, kv_blocks(options, device) - 1),
-        max_model_len=model_len(options),
+        max_num_seqs=min(MAX_SEQS, kv_blocks(options, config, device) - 1),
+        max_model_len=model_len(options, config),
         max_tensor_parallel=config.num_heads if config.latent else config.num_kv_heads,
         max_pipeline_parallel=config.num_layers,
         max_ranks=options.max_ranks or places,

@@ -25,41 +25,47 @@ class ModelPart:
     cache: KVCache
 
 
-def build_part(options: EngineOptions, device: torch.device, shard: Shard = WHOLE) -> ModelPart:
+def build_part(
+    options: EngineOptions, config: ModelConfig, device: torch.device, shard: Shard = WHOLE
+) -> ModelPart:
     """Loads the rank's weights and sets its torch threads; raises ModelError."""
     settings = options.settings
     torch.set_num_threads(settings.num_threads)
     dtype = activation_dtype(settings.weight_dtype, device)
-    max_len = model_len(options)
     decoder = load_decoder(
         options.model,
         dtype,
         device,
-        max_len,
-        _ops(options, device, dtype, shard),
+        model_len(options, config),
+        _ops(options, config, device, dtype, shard),
         shard,
         linear_factory(options.model, settings.weight_dtype),
     )
-    return ModelPart(decoder, KVCache(decoder.kv_shape, kv_blocks(options, device), dtype, device))
+    blocks = kv_blocks(options, config, device)
+    return ModelPart(decoder, KVCache(decoder.kv_shape, blocks, dtype, device))
 
 
-def _ops(options: EngineOptions, device: torch.device, dtype: torch.dtype, shard: Shard) -> Ops:
+def _ops(
+    options: EngineOptions,
+    config: ModelConfig,
+    device: torch.device,
+    dtype: torch.dtype,
+    shard: Shard,
+) -> Ops:
     if device.type == "cpu":
         return ops_for(device, options.settings.num_threads)
-    config = ModelConfig.from_folder(options.model)
     shape = kv_shape(config, shard)
     group = config.num_heads // config.num_kv_heads
     return cuda_ops(shape, shape.heads * group, dtype, device)
 
 
-def model_len(options: EngineOptions) -> int:
+def model_len(options: EngineOptions, config: ModelConfig) -> int:
     """Most tokens of prompt and answer: as asked, but no more than the model was made for."""
-    return min(options.max_model_len, ModelConfig.from_folder(options.model).max_model_len)
+    return min(options.max_model_len, config.max_model_len)
 
 
-def kv_blocks(options: EngineOptions, device: torch.device) -> int:
+def kv_blocks(options: EngineOptions, config: ModelConfig, device: torch.device) -> int:
     """Blocks of the whole model's KV cache; each rank holds its heads and layers of all of them."""
-    config = ModelConfig.from_folder(options.model)
     dtype = activation_dtype(options.settings.weight_dtype, device)
     shape = kv_shape(config, WHOLE)
-    return blocks_for(shape, model_len(options), options.kv_cache_gib, dtype)
+    return blocks_for(shape, model_len(options, config), options.kv_cache_gib, dtype)

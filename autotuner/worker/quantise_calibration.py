@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from autotuner.worker.attention_inputs import BLOCK_TOKENS
 from autotuner.worker.batching import make_batch
 from autotuner.worker.dtypes import activation_dtype
 from autotuner.worker.kv import KVCache
+from autotuner.worker.kv_layout import block_count
 from autotuner.worker.linear import Linear, PlainLinear
 from autotuner.worker.messages import SamplingParams
 from autotuner.worker.model_cache import derived_path, made_once
@@ -130,7 +130,7 @@ def _chunks(texts: Sequence[list[int]]) -> tuple[list[Chunk], int]:
     for ids in texts:
         sequence = RequestSequence("", ids, len(ids), SamplingParams(), 0, enqueued_s=0.0)
         sequence.score_from = max(1, len(ids) - HEAD_TOKENS)
-        needed = -(-len(ids) // BLOCK_TOKENS)
+        needed = block_count(len(ids))
         sequence.blocks = list(range(free, free + needed))
         free += needed
         chunks.append(Chunk(sequence, 0, len(ids)))

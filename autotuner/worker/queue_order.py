@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from autotuner.worker.pipeline.lengths import length_group
 from autotuner.worker.sequence import Sequence
 from autotuner.worker.settings import SchedulePolicy
 
@@ -18,9 +19,9 @@ def in_order(sequences: Iterable[Sequence], policy: SchedulePolicy, now: float) 
     """
     if policy == "fcfs":
         return list(sequences)
-    return sorted(sequences, key=lambda s: _length_group(s, now))
+    return sorted(sequences, key=lambda s: _rank(s, now))
 
 
-def _length_group(sequence: Sequence, now: float) -> int:
+def _rank(sequence: Sequence, now: float) -> int:
     first = sequence.preemptions or now - sequence.enqueued_s > AGEING_S
-    return 0 if first else sequence.prompt_tokens.bit_length()
+    return 0 if first else length_group(sequence.prompt_tokens)

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-BLOCK_TOKENS = 16  # as the prefix cache's: a shorter common start saves an engine nothing
+from autotuner.worker.kv_layout import BLOCK_TOKENS
+
 PREFIX_BLOCKS = 16  # chosen: 256 tokens hold most system prompts
 MAX_PREFIXES = 8192  # chosen: about 1 MB
 SLACK_TOKENS = 1024  # chosen: what a replica that knows the prompt may have in flight above others
@@ -96,7 +97,10 @@ class Router:
 
 
 def _prefix_hashes(prompt: Sequence[int]) -> Iterator[int]:
-    """One for each of the first whole blocks, each over all tokens up to its block's end."""
+    """One for each of the first whole blocks, each over all tokens up to its block's end.
+
+    They are the prefix cache's blocks: a shorter common start saves an engine nothing.
+    """
     so_far = 0
     for end in range(
         BLOCK_TOKENS, min(len(prompt), PREFIX_BLOCKS * BLOCK_TOKENS) + 1, BLOCK_TOKENS

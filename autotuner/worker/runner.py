@@ -34,13 +34,13 @@ class StepResult:
 
 
 class Runner:
-    """An executor and the device that its batches go to.
+    """Has an executor run the steps.
 
     `on_logits`, when set, sees the chunks that yield a token and their logits [chunks, vocab_size].
     """
 
-    def __init__(self, executor: Executor, device: torch.device) -> None:
-        self._executor, self._device = executor, device
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
         self.on_logits: LogitsHook | None = None
 
     @torch.inference_mode()
@@ -49,7 +49,8 @@ class Runner:
         chunks = in_row_order(plan.chunks)
         singles = sum(chunk.count == 1 for chunk in chunks)
         padded = padded_rows(singles, settings.batch_sizes, settings.max_num_seqs)
-        batch = make_batch(chunks, settings.attention, self._device, padded_singles=padded)
+        device = self._executor.batch_device
+        batch = make_batch(chunks, settings.attention, device, padded_singles=padded)
         logits = self._executor.forward(batch)
         padding = batch.attention.singles - singles
         yielding, last_rows = _last_rows(chunks, logits, scores)

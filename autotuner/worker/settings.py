@@ -12,10 +12,11 @@ AttentionMode = Literal["full", "sliding_window", "top_k"]
 WeightDtype = Literal["float32", "bfloat16", "int8"]
 
 SCHEDULE_POLICIES: tuple[SchedulePolicy, ...] = get_args(SchedulePolicy)
+ATTENTION_MODES: tuple[AttentionMode, ...] = get_args(AttentionMode)
 CHOICES: dict[str, tuple[str, ...]] = {
     "schedule_policy": SCHEDULE_POLICIES,
     "batch_sizes": get_args(BatchSizes),
-    "attention": get_args(AttentionMode),
+    "attention": ATTENTION_MODES,
     "weight_dtype": get_args(WeightDtype),
 }
 SWITCHES = ("memory_efficient",)

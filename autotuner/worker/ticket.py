@@ -35,6 +35,13 @@ class Ticket:
         self._pieces.append(piece)
         self._ready.set()
 
+    async def whole(self) -> list[Piece]:
+        """All pieces to the end, for who takes none before; the last one has the outcome."""
+        pieces: list[Piece] = []
+        while not pieces or pieces[-1].outcome is None:
+            pieces += await self.take()
+        return pieces
+
     async def take(self) -> list[Piece]:
         """All pieces since the last call, at least one; a request's last one has an outcome."""
         await self._ready.wait()

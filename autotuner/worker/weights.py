@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autotuner.worker.cache_home import cache_home
 from autotuner.worker.convert import MODEL_NAME, convert_once, packaged_gguf
 from autotuner.worker.model_config import ModelConfig, ModelError
 
@@ -21,8 +21,7 @@ INDEX_FILE = "model.safetensors.index.json"
 
 def cache_folder() -> Path:
     """Where converted models lie: $XDG_CACHE_HOME (or ~/.cache)/autotuner/models."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "autotuner" / "models"
+    return cache_home() / "models"
 
 
 def resolve_model(path: str | Path | None) -> Path:

@@ -59,6 +59,7 @@ class Worker:
             Clocks(time.time, time.monotonic),
         )
         self.front.metrics.settings(initial)
+        make = MetricMaker(self.front.metrics.registry, self.model_name)
         chat_template = ChatTemplate.from_folder(options.engine.model)
         self.probe = make_probe(
             self.front,
@@ -66,9 +67,9 @@ class Worker:
             tokenizer,
             chat_template,
             self.max_model_len,
+            make,
             options.golden,
         )
-        make = MetricMaker(self.front.metrics.registry, self.model_name)
         self._fleet_metrics = FleetMetrics(make)
         self.pipeline = Pipeline(
             self.model_name,

@@ -18,11 +18,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from autotuner.worker.cache_home import cache_home
+from autotuner.worker.cpu_features import cpu_flags
+
 SOURCES = Path(__file__).parent / "native"
 LIBRARY_NAME = "native.so"
 COMPILERS = ("c++", "g++", "clang++")
 BUILD_LIMIT_S = 300.0  # it takes about 5 s on a free core
-CPU_INFO = Path("/proc/cpuinfo")
 # Not -ffast-math: not-a-number must come out where it went in.
 FLAGS = (
     "-std=c++17",
@@ -96,10 +98,9 @@ def _compiler(environment: Mapping[str, str]) -> list[str]:
 
 def _cache_folder(environment: Mapping[str, str]) -> Path:
     try:
-        base = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return cache_home(environment) / "native"
     except RuntimeError as error:
         raise BuildError("there is no home folder; set XDG_CACHE_HOME") from error
-    return base / "autotuner" / "native"
 
 
 def _key(compiler: list[str]) -> str:
@@ -118,11 +119,7 @@ def _flags() -> tuple[str, ...]:
 
 def _cpu_flags() -> str:
     """The processor's abilities as the kernel lists them: code for more of them would crash."""
-    try:
-        lines = CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return " ".join(sorted(cpu_flags())) or platform.processor()
 
 
 def _compile(compiler: list[str], to: Path) -> None:

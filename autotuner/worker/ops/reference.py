@@ -17,6 +17,7 @@ from autotuner.worker.attention_inputs import (
     Span,
 )
 from autotuner.worker.kv import LayerCache
+from autotuner.worker.kv_layout import block_count
 from autotuner.worker.ops.rotary import rotate
 from autotuner.worker.settings import AttentionMode
 
@@ -55,7 +56,7 @@ class ReferenceOps:
 def _attend_singles(q: Tensor, cache: LayerCache, inputs: AttentionInputs, scale: float) -> Tensor:
     """One query a sequence, over all sequences padded to the longest: [singles, heads, dim]."""
     lengths = inputs.lengths[: inputs.singles]
-    blocks = -(-inputs.max_length // BLOCK_TOKENS)
+    blocks = block_count(inputs.max_length)
     rows = _rows(inputs.block_table[: inputs.singles, :blocks])
     position = torch.arange(rows.shape[1], device=q.device)
     hidden = position >= lengths[:, None]
@@ -78,7 +79,7 @@ def _attend_chunk(
     q: Tensor, cache: LayerCache, inputs: AttentionInputs, span: Span, scale: float
 ) -> Tensor:
     """Blocks of queries, each over the keys that it may see: [rows, heads, dim]."""
-    blocks = -(-span.length // BLOCK_TOKENS)
+    blocks = block_count(span.length)
     rows = _rows(inputs.block_table[span.sequence, :blocks])[: span.length]
     keys = cache.keys[rows].transpose(0, 1).contiguous()  # [kv_heads, length, dim]
     values = cache.values[rows].transpose(0, 1).contiguous()

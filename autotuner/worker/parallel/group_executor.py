@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from autotuner.worker.decoder import Batch
@@ -52,6 +53,11 @@ class GroupExecutor:
     @property
     def ops_name(self) -> str:
         return self._leader().ops_name
+
+    @property
+    def batch_device(self) -> torch.device:
+        """The host: a batch goes to the ranks as a message."""
+        return torch.device("cpu")
 
     def forward(self, batch: Batch) -> Tensor:
         logits = self._tell(pack_batch(batch))

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.parallel.follower import run_follower
+from autotuner.worker.parallel.grid import Grid
 from autotuner.worker.parallel.order import Meeting, Seat
 from autotuner.worker.parallel.shared_sum import open_shared_memory, path_of
 from autotuner.worker.parallel.stores import Store, open_store
@@ -105,6 +106,4 @@ class LocalHosts:
         return Rendezvous(store, meeting, memory)
 
     def _seat(self, options: EngineOptions, rank: int) -> Seat:
-        settings = options.settings
-        size = settings.tensor_parallel_size * settings.pipeline_parallel_size
-        return Seat(options.model, options.replica * size + rank)
+        return Seat(options.model, options.replica * Grid.of(options.settings).size + rank)

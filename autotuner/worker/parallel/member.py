@@ -29,12 +29,12 @@ class Member:
         self._links = Links(self._grid, rank, store, self._device, memory)
         self._shard = self._grid.shard(rank, self._links.reduce)
         try:
-            part = build_part(options, self._device, self._shard)
+            config = ModelConfig.from_folder(options.model)
+            part = build_part(options, config, self._device, self._shard)
         except BaseException:
             self._links.leave(in_order=False)
             raise
         self._decoder, self._cache = part.decoder, part.cache
-        config = ModelConfig.from_folder(options.model)
         self._hidden_size, self._vocab_size = config.hidden_size, config.vocab_size
 
     @property

@@ -5,13 +5,12 @@ Only tensors on the host are read here; nothing of processes.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import torch
 
 from autotuner.worker.attention_inputs import AttentionInputs, Span
-from autotuner.worker.decoder import Batch
+from autotuner.worker.decoder import Batch, map_tensors
 
 # A micro-batch below this many tokens costs as much as a whole batch, because a stage's time is
 # then that of reading its weights: cutting decode steps would only read them more often. It is
@@ -44,20 +43,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on `device`."""
     if device.type == "cpu":
         return batch
-    inputs = batch.attention
-    attention = replace(
-        inputs,
-        block_table=inputs.block_table.to(device),
-        lengths=inputs.lengths.to(device),
-        query_starts=inputs.query_starts.to(device),
-    )
-    return Batch(
-        token_ids=batch.token_ids.to(device),
-        positions=batch.positions.to(device),
-        cache_rows=batch.cache_rows.to(device),
-        logits_rows=batch.logits_rows.to(device),
-        attention=attention,
-    )
+    return map_tensors(batch, lambda tensor: tensor.to(device))
 
 
 def _cuts(tokens: int, chunks: tuple[Span, ...], parts: int) -> list[int]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import get_args
 
 import numpy as np
 import torch
 
 from autotuner.worker.attention_inputs import AttentionInputs, Span
 from autotuner.worker.decoder import Batch
-from autotuner.worker.settings import AttentionMode
+from autotuner.worker.settings import ATTENTION_MODES
 
-ATTENTION_MODES: tuple[AttentionMode, ...] = get_args(AttentionMode)
 HEADER_NUMBERS = 10
 SPAN_NUMBERS = 4
 

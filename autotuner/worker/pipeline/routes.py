@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, Response
 
 from autotuner.worker.admin_guard import AdminGuard
+from autotuner.worker.cursor import MAX_PAGE_RECORDS, After, Limit, stamp
 from autotuner.worker.worker import Worker
-
-MAX_PAGE_RECORDS = 1000  # as the other logs: a longer page would hold up every stream
 
 
 def feature_routes(worker: Worker) -> APIRouter:
@@ -20,12 +17,8 @@ def feature_routes(worker: Worker) -> APIRouter:
     )
 
     @router.get("/features")
-    async def features(
-        after: Annotated[int, Query(ge=0)] = 0,
-        limit: Annotated[int, Query(ge=1)] = MAX_PAGE_RECORDS,
-    ) -> Response:
-        stamp = {"boot_id": worker.boot_id, "now": worker.front.clocks.wall()}
+    async def features(after: After = 0, limit: Limit = MAX_PAGE_RECORDS) -> Response:
         page = worker.pipeline.features.page(after, min(limit, MAX_PAGE_RECORDS))
-        return JSONResponse(stamp | page)
+        return JSONResponse(stamp(worker) | page)
 
     return router

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autotuner.worker.chat_template import ChatTemplate, ChatTemplateError
 from autotuner.worker.front import Front
+from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.probe.golden import GoldenError, GoldenItem, built_in, parse_golden
 from autotuner.worker.probe.golden_source import GoldenSource
 from autotuner.worker.probe.live_model import FrontModel
@@ -23,6 +24,7 @@ def make_probe(
     tokenizer: TextTokenizer,
     chat_template: ChatTemplate,
     max_model_len: int,
+    make: MetricMaker,
     golden: Path | None = None,
 ) -> Probe:
     """The probe of the model that `front` serves, with the items of file `golden` or built-in ones.
@@ -35,7 +37,7 @@ def make_probe(
         GoldenSource(model, tokens, cache_folder(), max_model_len),
         FrontModel(front),
         lambda: front.settings.in_force.generation,
-        ProbeMetrics(front.metrics.registry, model.name),
+        ProbeMetrics(make),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from autotuner.worker.answer import Piece
 from autotuner.worker.front import Front
 from autotuner.worker.messages import SamplingParams, ScoreOutput
 from autotuner.worker.ticket import Ask
@@ -24,10 +23,8 @@ class FrontModel:
         sampling = SamplingParams(max_tokens=max_tokens, temperature=0.0)
         arrival = self._front.clocks.arrival()
         ticket = self._front.submit(Ask(ID_PREFIX, prompt_token_ids, sampling, (), arrival))
-        pieces: list[Piece] = []
         try:
-            while not pieces or pieces[-1].outcome is None:
-                pieces += await ticket.take()
+            pieces = await ticket.whole()
         finally:
             self._front.release(ticket)
         if (error := pieces[-1].error) is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Gauge
-
+from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.probe.result import ProbeResult
 
 GAUGES = {
@@ -18,11 +17,10 @@ GAUGES = {
 class ProbeMetrics:
     """A series appears with the first probe: before it there is nothing to tell."""
 
-    def __init__(self, registry: CollectorRegistry, model_name: str) -> None:
-        self._model_name = model_name
+    def __init__(self, make: MetricMaker) -> None:
+        self._model_name = make.model_name
         self._gauges = {
-            name: Gauge(f"worker:probe_{name}", told, ("model_name",), registry=registry)
-            for name, told in GAUGES.items()
+            name: make.labelled_gauge(f"probe_{name}", told) for name, told in GAUGES.items()
         }
 
     def set(self, result: ProbeResult) -> None:

@@ -15,6 +15,7 @@ from autotuner.worker.engine import Engine, local_executor
 from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.executor import Executor
 from autotuner.worker.messages import ScoreRequest
+from autotuner.worker.model_config import ModelConfig
 from autotuner.worker.settings import AttentionMode, WeightDtype, WorkerSettings
 from autotuner.worker.tokens import TextTokenizer
 
@@ -57,6 +58,10 @@ class _Recording:
     def ops_name(self) -> str:
         return self._executor.ops_name
 
+    @property
+    def batch_device(self) -> torch.device:
+        return self._executor.batch_device
+
     def forward(self, batch: Batch) -> Tensor:
         logits = self._executor.forward(batch)
         self.logits.append(logits)
@@ -80,7 +85,9 @@ def agreement_with_full(
         prefix_caching=False,
         settings=WorkerSettings(weight_dtype=dtype, max_num_batched_tokens=PREFILL_BUDGET),
     )
-    recording = _Recording(local_executor(options, torch.device("cpu")))
+    recording = _Recording(
+        local_executor(options, ModelConfig.from_folder(folder), torch.device("cpu"))
+    )
     engine = Engine(options, recording)
     try:
         full = _logits(engine, recording, text, "full")

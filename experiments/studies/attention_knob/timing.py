@@ -66,9 +66,8 @@ def step_times(
 def _fill(engine: Engine, prompt_tokens: int, timing: Timing) -> None:
     """Adds the batch and runs until every sequence decodes."""
     source = random.Random(timing.seed)
-    sampling = SamplingParams(max_tokens=10_000, temperature=0.0, ignore_eos=True)
-    most = engine.ready.limits.max_model_len
-    sampling = replace(sampling, max_tokens=most - prompt_tokens)
+    room = engine.limits.max_model_len - prompt_tokens
+    sampling = SamplingParams(max_tokens=room, temperature=0.0, ignore_eos=True)
     for index in range(timing.batch):
         prompt = [source.randrange(1000, 40_000) for _ in range(prompt_tokens)]
         engine.add(AddRequest(f"{index}", prompt, sampling, arrival=0.0))

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
-import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from autotuner.demo.stage import Stage, StageError
+from autotuner.demo.stage import Stage
 from autotuner.load.plan import Plan
 from autotuner.load.runner import LoadOptions, LoadRun, run_load
 from autotuner.worker.weights import resolve_model
@@ -71,20 +69,18 @@ def run(quick: bool, out: Path) -> dict[str, Any]:
     source = traffic(SEED)
     out.mkdir(parents=True, exist_ok=True)
     with Stage(out) as stage:
-        port = _free_port()
-        worker = stage.start("soak", ["worker", "--port", str(port), *WORKER])
-        seen = asyncio.run(_soak(stage, f"http://127.0.0.1:{port}", worker.pid, source, size))
-    (out / "soak.log").unlink(missing_ok=True)
+        url = stage.start_worker(WORKER, READY_S)
+        seen = asyncio.run(_soak(url, stage.pid_of("worker"), source, size))
+    (out / "worker.log").unlink(missing_ok=True)
     content = _content(seen, source, size, quick)
     _common.write(out, content)
     draw(seen.samples, content["warm_up_s"], out / "figure.png")
     return content
 
 
-async def _soak(stage: Stage, url: str, pid: int, source: Traffic, size: Size) -> Seen:
+async def _soak(url: str, pid: int, source: Traffic, size: Size) -> Seen:
     seen = Seen()
     async with aiohttp.ClientSession() as session:
-        await _until_ready(stage, session, url)
         # Another seed: the soak must not find the prompts of these in the prefix cache.
         backlog = source.backlog(size.capacity_requests)
         measured = await run_load(_options(url, backlog, seed=SEED + 1))
@@ -104,18 +100,6 @@ def _options(url: str, plan: Plan, seed: int = SEED) -> LoadOptions:
     return LoadOptions(
         url, plan, seed=seed, max_in_flight=16384, timeout_s=3600.0, tokenizer=tokenizer
     )
-
-
-async def _until_ready(stage: Stage, session: aiohttp.ClientSession, url: str) -> None:
-    deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
-        stage.check()
-        with contextlib.suppress(aiohttp.ClientError):
-            async with session.get(f"{url}/health") as response:
-                if response.status == 200:
-                    return
-        await asyncio.sleep(0.2)
-    raise StageError(f"the worker did not serve within {READY_S:.0f} s: see soak.log")
 
 
 @contextlib.asynccontextmanager
@@ -221,10 +205,3 @@ def _full() -> Size:
     """The full soak, as long as the environment says."""
     told = os.environ.get(MINUTES_VARIABLE)
     return FULL if told is None else replace(FULL, soak_s=60.0 * float(told))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
