@@ -63,19 +63,54 @@ BEGIN, END = "<!-- studies:begin -->", "<!-- studies:end -->"
 
 
 def checks_table() -> str:
-    """Every study's checks as a Markdown table, from the kept results.json files."""
-    lines = ["| study | claim | measured | target | holds |", "|---|---|---|---|---|"]
-    for study in find_studies():
-        kept = json.loads((study.folder / "results.json").read_text(encoding="utf-8"))
-        link = f"[{study.name}](experiments/studies/{study.name})"
-        for check in kept["checks"]:
-            bound = "at least" if check["direction"] == "at_least" else "at most"
-            holds = "yes" if check["holds"] else "**no**"
-            lines.append(
-                f"| {link} | {check['name']} | {check['value']:.3g} {check['unit']} "
-                f"| {bound} {check['target']:g} | {holds} |"
-            )
-    return "\n".join(lines)
+    """Every study on one line, what was missed in plain sight, and every check, as Markdown."""
+    kept = {study: _checks(study) for study in find_studies()}
+    summary = ["| study | asks | claims that hold |", "|---|---|---|"]
+    summary += [_summary_line(study, checks) for study, checks in kept.items()]
+    missed = [_check_line(s, check) for s, checks in kept.items() for check in _missed(checks)]
+    every = [_check_line(s, check) for s, checks in kept.items() for check in checks]
+    parts = ["\n".join(summary)]
+    if missed:
+        parts.append("Missed:\n\n" + _table(missed))
+    parts.append(
+        "<details><summary>Every claim with its figure</summary>\n\n"
+        + _table(every)
+        + "\n\n</details>"
+    )
+    return "\n\n".join(parts)
+
+
+def _checks(study: Study) -> list[dict[str, Any]]:
+    results = json.loads((study.folder / "results.json").read_text(encoding="utf-8"))
+    checks: list[dict[str, Any]] = results["checks"]
+    return checks
+
+
+def _missed(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [check for check in checks if not check["holds"]]
+
+
+def _link(study: Study) -> str:
+    return f"[{study.name}](experiments/studies/{study.name})"
+
+
+def _summary_line(study: Study, checks: list[dict[str, Any]]) -> str:
+    holding = len(checks) - len(_missed(checks))
+    return f"| {_link(study)} | {study.question} | {holding} of {len(checks)} |"
+
+
+def _check_line(study: Study, check: dict[str, Any]) -> str:
+    bound = "at least" if check["direction"] == "at_least" else "at most"
+    holds = "yes" if check["holds"] else "**no**"
+    return (
+        f"| {_link(study)} | {check['name']} | {check['value']:.3g} {check['unit']} "
+        f"| {bound} {check['target']:g} | {holds} |"
+    )
+
+
+def _table(lines: list[str]) -> str:
+    head = ["| study | claim | measured | target | holds |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *lines])
 
 
 def with_table(text: str, table: str) -> str:
