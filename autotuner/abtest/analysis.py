@@ -6,21 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from autotuner.abtest.eprocess import EProcess, log_e_paths
-from autotuner.abtest.exclusion import exclude_pair, is_pending
-from autotuner.abtest.interval import EVERYTHING, Interval, shift_bounds
-from autotuner.abtest.outcome import difference, slot_outcome
+from autotuner.abtest.covariates import explained
+from autotuner.abtest.evidence import Evidence, evidence_of
+from autotuner.abtest.exclusion import exclude_pair, is_pending, slots_of_pair
+from autotuner.abtest.outcome import merged, slot_outcome
 from autotuner.abtest.view import View
-from autotuner.domain.experiment import Arm, Experiment, Look, Pair, Plan, Slot
+from autotuner.domain.experiment import Arm, Experiment, Pair, Plan, Slot, SlotOutcome
+from autotuner.domain.measures import Measure, measure
 from autotuner.domain.ports import LiveSettings
 from autotuner.domain.slo import SLO
 
-
-def span_of(outcome: str) -> Interval:
-    """The shifts that an outcome's differences can have at all."""
-    return (-1.0, 1.0) if outcome == "attainment" else EVERYTHING
+# Chosen: in periods; as long as a target may be silent before its test ends.
+_LONGEST_WAIT = 6
 
 
 def judged(experiment: Experiment, view: View, live: LiveSettings, slo: SLO) -> Experiment:
@@ -32,55 +29,31 @@ def judged(experiment: Experiment, view: View, live: LiveSettings, slo: SLO) -> 
     return _with_new_pairs(experiment)
 
 
-def look_at(pairs: Sequence[Pair], plan: Plan) -> Look:
-    """What the statistics say after `pairs`; each bound holds at every look with 1 − alpha."""
-    differences = [pair.difference for pair in pairs]
-    benefit = EProcess.of(differences, plan.prior_sd)
-    harm = EProcess.of([-d for d in differences], plan.prior_sd)
-    low, high = shift_bounds(differences, plan.prior_sd, plan.alpha, span_of(plan.outcome))
-    return Look(
-        pairs=len(pairs),
-        log_e_benefit=benefit.log_e,
-        log_e_harm=harm.log_e,
-        confidence=benefit.confidence,
-        effect=math.fsum(differences) / len(differences),
-        low=low,
-        high=high,
-    )
+def evidence(experiment: Experiment) -> Evidence:
+    """What the pairs so far say; one more pair than last time costs one update."""
+    plan = experiment.plan
+    adjusted = tuple(pair.adjusted for pair in experiment.pairs)
+    guarded = tuple(_guardrail_differences(experiment, pair.index) for pair in experiment.pairs)
+    return evidence_of(adjusted, guarded, plan)
 
 
 def pairs_left(experiment: Experiment) -> int:
     """How many pairs the budget may still bring, those that wait for requests included."""
-    started = (len(experiment.slots) + 1) // 2
+    started = experiment.slots[-1].pair + 1 if experiment.slots else 0
     return experiment.plan.max_pairs - sum(_settled(experiment, pair) for pair in range(started))
 
 
-def reachable(differences: Sequence[float], left: int, plan: Plan) -> bool:
-    """Whether E could still reach 1/α if all pairs `left` were equal, and as good as can be.
-
-    Tried for sizes from a quarter of prior_sd to 64 times it (at most 1 for attainment).
-    """
-    sizes = np.minimum(plan.prior_sd * np.geomspace(0.25, 64, 17), span_of(plan.outcome)[1])
-    seen = np.tile(np.asarray(differences, dtype=np.float64), (sizes.size, 1))
-    futures = np.concatenate([seen, np.repeat(sizes[:, None], left, axis=1)], axis=1)
-    if futures.shape[1] == 0:
-        return False
-    return bool(
-        log_e_paths(futures, plan.prior_sd)[:, len(differences) :].max(initial=-math.inf)
-        >= -math.log(plan.alpha)
-    )
-
-
 def _settled(experiment: Experiment, pair: int) -> bool:
-    slots = experiment.slots[2 * pair : 2 * pair + 2]
+    slots = slots_of_pair(experiment, pair)
     return any(s.excluded for s in slots) or any(p.index == pair for p in experiment.pairs)
 
 
 def _all_there(slot: Slot, view: View, now: float, plan: Plan) -> bool:
-    """Drained; or so long ago that what is left had its first token under both arms anyway."""
+    """Drained; or so long ago that what is left was not served as anybody would wish."""
     assert slot.ended_at is not None
-    drained = view.in_flight.get(slot.generation, 0) == 0
-    return drained or now - slot.ended_at >= plan.slot_s + plan.washout_max_s
+    return view.drained(slot) or now - slot.ended_at >= _LONGEST_WAIT * (
+        plan.slot_s + plan.washout_max_s
+    )
 
 
 def _with_outcome(
@@ -88,9 +61,7 @@ def _with_outcome(
 ) -> Experiment:
     assert slot.ended_at is not None
     plan = experiment.plan
-    outcome = slot_outcome(view.exposures, slot, slot.ended_at, plan, slo)
-    left = view.in_flight.get(slot.generation, 0)
-    outcome = replace(outcome, straddlers=outcome.straddlers + left)
+    outcome = slot_outcome(view, slot, slot.ended_at, plan, slo, view.unfinished_of(slot))
     experiment = experiment.with_slot(replace(slot, outcome=outcome))
     least = max(1, plan.min_requests_per_slot)
     if outcome.requests < least:
@@ -100,20 +71,51 @@ def _with_outcome(
 
 
 def _with_new_pairs(experiment: Experiment) -> Experiment:
-    for index in range(len(experiment.slots) // 2):
-        first, second = experiment.slots[2 * index : 2 * index + 2]
-        if first.outcome and second.outcome and not _settled(experiment, index):
-            experiment = _with_pair(experiment, first, second)
+    size = 2 * experiment.plan.design.lanes
+    for index in range(len(experiment.slots) // size):
+        slots = slots_of_pair(experiment, index)
+        if all(slot.outcome for slot in slots) and not _settled(experiment, index):
+            experiment = _with_pair(experiment, slots)
     return experiment
 
 
-def _with_pair(experiment: Experiment, first: Slot, second: Slot) -> Experiment:
-    control, treatment = (first, second) if first.arm is Arm.CONTROL else (second, first)
-    assert control.outcome is not None
-    assert treatment.outcome is not None
-    d = difference(control.outcome, treatment.outcome, experiment.plan.outcome)
-    if not math.isfinite(d):
-        return exclude_pair(experiment, first, f"no {experiment.plan.outcome} to compare", None)
-    pairs = (*experiment.pairs, Pair(first.pair, d, control.outcome, treatment.outcome))
-    looks = (*experiment.looks, look_at(pairs, experiment.plan))
-    return replace(experiment, pairs=pairs, looks=looks)
+def _with_pair(experiment: Experiment, slots: Sequence[Slot]) -> Experiment:
+    plan = experiment.plan
+    difference = _difference(slots, measure(plan.outcome), plan.price_per_hour)
+    if not math.isfinite(difference):
+        return exclude_pair(experiment, slots[0], f"no {plan.outcome} to compare", None)
+    control, treatment = _arm(slots, Arm.CONTROL), _arm(slots, Arm.TREATMENT)
+    adjustment = explained(experiment.pairs, control, treatment, plan.covariates)
+    pair = Pair(slots[0].pair, difference, control, treatment, adjustment)
+    experiment = replace(experiment, pairs=(*experiment.pairs, pair))
+    return replace(experiment, looks=(*experiment.looks, evidence(experiment).look()))
+
+
+def _difference(slots: Sequence[Slot], by: Measure, price_per_hour: float) -> float:
+    """A pair's difference. Under a split it is the mean of its periods' differences.
+
+    Each period sets one machine against the other, with the arms swapped, so that a difference
+    between the machines that stays cancels in the mean.
+    """
+    lanes = slots[0].lanes
+    compared = [slots] if lanes == 1 else [slots[:lanes], slots[lanes:]]
+    differences = [
+        by.difference(_arm(group, Arm.CONTROL), _arm(group, Arm.TREATMENT), price_per_hour)
+        for group in compared
+    ]
+    return sum(differences) / len(differences)
+
+
+def _arm(slots: Sequence[Slot], arm: Arm) -> SlotOutcome:
+    """What the slots of an arm served; two of them (a split's) as one."""
+    outcomes = [slot.outcome for slot in slots if slot.arm is arm and slot.outcome is not None]
+    return outcomes[0] if len(outcomes) == 1 else merged(outcomes)
+
+
+def _guardrail_differences(experiment: Experiment, pair: int) -> dict[str, float]:
+    """A pair's difference in each guardrail's measure; NaN where it was not measured."""
+    plan, slots = experiment.plan, slots_of_pair(experiment, pair)
+    return {
+        guardrail.measure: _difference(slots, measure(guardrail.measure), plan.price_per_hour)
+        for guardrail in plan.guardrails
+    }

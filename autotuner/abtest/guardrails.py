@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from autotuner.domain.experiment import Arm, HardLimits, Slot, SlotOutcome
+from autotuner.abtest.outcome import in_lane, slot_outcome
+from autotuner.abtest.readings import memory_events, temperatures
+from autotuner.abtest.view import View
+from autotuner.domain.experiment import Arm, Experiment, HardLimits, Slot, SlotOutcome
 from autotuner.domain.slo import SLO
-from autotuner.domain.telemetry import Exposure, Outcome
+from autotuner.domain.telemetry import Outcome
 
 # Chosen: one or two failures in a short slot say nothing about a rate.
 _MIN_FAILURES = 3
@@ -32,35 +36,89 @@ def breach(slots: Sequence[Slot], limits: HardLimits, slo: SLO) -> str | None:
     )
 
 
-def running_breach(
-    slots: Sequence[Slot],
-    exposures: Iterable[Exposure],
-    in_flight: Mapping[int, int],
-    limits: HardLimits,
-) -> str | None:
-    """The error limit on a treatment slot that still runs, so that no slot has to be sat out.
+def running_breach(experiment: Experiment, view: View, slo: SLO) -> str | None:
+    """The limits on a treatment that runs now, so that no slot has to be sat out.
 
-    Unfinished requests count as good: failures are often the fastest to finish.
+    Memory and temperature in the last reading, errors among the requests that have finished, and
+    the tail in its second slot. `view.live` must be there.
     """
-    slot = slots[-1]
-    if slot.arm is not Arm.TREATMENT or slot.generation <= 0:
-        return None
-    finished = [
-        r
-        for r in exposures
-        if r.generation_start == slot.generation == r.generation_end
-        and r.arrival >= slot.started_at
-        and r.outcome is not Outcome.ABORT
-    ]
-    failed = sum(r.failed for r in finished)
-    requests = len(finished) + in_flight.get(slot.generation, 0)
-    control = _outcomes(slots, Arm.CONTROL)
-    allowed = _allowed_share(control[-1] if control else None, limits)
-    return _share_text(failed, requests, allowed, limits)
+    for slot in experiment.current_period:
+        if slot.arm is Arm.TREATMENT and slot.ended_at is None and slot.generation > 0:
+            found = (
+                _memory_breach(experiment, view)
+                or _temperature_breach(experiment, view)
+                or _running_errors(experiment, slot, view)
+                or _running_tail(experiment, slot, view, slo)
+            )
+            if found is not None:
+                return found
+    return None
 
 
 def _outcomes(slots: Sequence[Slot], arm: Arm) -> list[SlotOutcome]:
     return [slot.outcome for slot in slots if slot.arm is arm and slot.outcome is not None]
+
+
+# ---- memory and temperature
+def _memory_breach(experiment: Experiment, view: View) -> str | None:
+    by_arm = _by_arm(experiment.slots, memory_events(view.readings))
+    events = sum(by_arm[Arm.TREATMENT])
+    allowed = max(experiment.plan.limits.max_out_of_memory, sum(by_arm[Arm.CONTROL]))
+    if events <= allowed:
+        return None
+    times = "once" if events == 1 else f"{events:.0f} times"
+    return f"the target ran out of memory {times} under the treatment (the limit is {allowed:.0f})"
+
+
+def _temperature_breach(experiment: Experiment, view: View) -> str | None:
+    limit_c = experiment.plan.limits.max_temperature_c
+    too_hot = [(at, heat) for at, heat in temperatures(view.readings) if heat > limit_c]
+    by_arm = _by_arm(experiment.slots, too_hot)
+    hottest, allowed = max(by_arm[Arm.TREATMENT], default=0), max((limit_c, *by_arm[Arm.CONTROL]))
+    if hottest <= allowed:
+        return None
+    return (
+        f"the hottest device reached {hottest:.0f} °C under the treatment "
+        f"(the limit is {allowed:.0f} °C)"
+    )
+
+
+def _by_arm(
+    slots: Sequence[Slot], seen: Sequence[tuple[float, float]]
+) -> dict[Arm, tuple[float, ...]]:
+    """What was seen by the arm that ran at the time; what was seen before the first slot is none's.
+
+    A gauge of the whole target can't tell two lanes apart: in doubt it was the treatment. Times
+    are those of readings: one that came as its slot ended still speaks for that slot.
+    """
+    begun = [slot for slot in slots if slot.lane == 0 and slot.generation > 0]
+    starts = [slot.started_at for slot in begun]
+    found: dict[Arm, tuple[float, ...]] = dict.fromkeys(Arm, ())
+    for at, value in seen:
+        place = bisect.bisect_left(starts, at) - 1
+        if place >= 0:
+            arm = begun[place].arm if begun[place].lanes == 1 else Arm.TREATMENT
+            found[arm] = (*found[arm], value)
+    return found
+
+
+# ---- errors
+def _running_errors(experiment: Experiment, slot: Slot, view: View) -> str | None:
+    """Unfinished requests count as good: failures are often the fastest to finish."""
+    finished = [
+        r
+        for r in view.exposures
+        if r.generation_start == slot.generation == r.generation_end
+        and in_lane(slot, r.lane)
+        and r.arrival >= slot.started_at
+        and r.outcome is not Outcome.ABORT
+    ]
+    failed = sum(r.failed for r in finished)
+    unfinished = view.unfinished_of(slot)
+    control = _outcomes(experiment.slots, Arm.CONTROL)
+    limits = experiment.plan.limits
+    allowed = _allowed_share(control[-1] if control else None, limits)
+    return _share_text(failed, len(finished) + unfinished, allowed, limits)
 
 
 def _error_breach(
@@ -83,6 +141,17 @@ def _share_text(failed: int, requests: int, allowed: float, limits: HardLimits) 
     )
 
 
+# ---- tails
+def _running_tail(experiment: Experiment, slot: Slot, view: View, slo: SLO) -> str | None:
+    """What has finished is what was fast: a tail beyond the limit can only get longer."""
+    before = _outcomes(experiment.slots, Arm.TREATMENT)
+    if slot.counted_from is None or view.live is None or not before:
+        return None
+    so_far = slot_outcome(view, slot, view.live.now, experiment.plan, slo)
+    control = _outcomes(experiment.slots, Arm.CONTROL)
+    return _tail_breach((before[-1], so_far), control, experiment.plan.limits, slo)
+
+
 def _tail_breach(
     last_two: Sequence[SlotOutcome],
     control: Sequence[SlotOutcome],
@@ -91,34 +160,34 @@ def _tail_breach(
 ) -> str | None:
     if len(last_two) < 2 or any(outcome.requests < limits.min_requests for outcome in last_two):
         return None
-    # The worst control slot: one slot's P95 rests on a few requests, and the control's own bad
-    # moments must not be held against the treatment.
-    ttft_control = _worst([outcome.ttft_p95_s for outcome in control])
-    gap_control = _worst([outcome.gap_p95_s for outcome in control])
-    ttfts = [outcome.ttft_p95_s for outcome in last_two]
-    gaps = [outcome.gap_p95_s for outcome in last_two]
-    return _tail_text("TTFT", ttfts, ttft_control, slo.ttft_s, limits.tail_factor) or _tail_text(
-        "largest gap", gaps, gap_control, slo.gap_max_s, limits.tail_factor
-    )
+    times: list[tuple[str, float | None, Callable[[SlotOutcome], float]]] = [
+        ("TTFT", slo.ttft_s, lambda o: o.ttft_p95_s),
+        ("the largest gap", slo.gap_max_s, lambda o: o.gap_p95_s),
+    ]
+    if slo.e2el_s is not None:  # else long answers are nobody's complaint
+        times.append(("whole-request time", slo.e2el_s, lambda o: o.e2el_p95_s))
+    for name, slo_s, p95_s in times:
+        # The worst control slot: one slot's P95 rests on a few requests, and the control's own bad
+        # moments must not be held against the treatment.
+        known = [value for value in map(p95_s, control) if math.isfinite(value)]
+        bar_s = max((*known, *(() if slo_s is None else (slo_s,))), default=math.nan)
+        found = _tail_text(name, [p95_s(o) for o in last_two], bar_s, limits.tail_factor)
+        if found is not None:
+            return found
+    return None
 
 
-def _worst(values: Sequence[float]) -> float:
-    return max((value for value in values if math.isfinite(value)), default=math.nan)
-
-
-def _tail_text(
-    name: str, seen_s: Sequence[float], control_s: float, slo_s: float | None, factor: float
-) -> str | None:
-    known = [value for value in (control_s, slo_s) if value is not None and math.isfinite(value)]
+def _tail_text(name: str, seen_s: Sequence[float], bar_s: float, factor: float) -> str | None:
     # NaN compares as False: a slot that served nothing is no breach of a tail.
-    if not known or not all(value > factor * max(known) for value in seen_s):
+    if not all(value > factor * bar_s for value in seen_s):
         return None
     return (
         f"P95 of {name} was {seen_s[0]:.3g} and {seen_s[1]:.3g} s in two treatment slots running "
-        f"(the limit is {factor * max(known):.3g} s)"
+        f"(the limit is {factor * bar_s:.3g} s)"
     )
 
 
+# ---- restarts
 def _restart_breach(slots: Sequence[Slot]) -> str | None:
     restarts = dict.fromkeys(Arm, 0)
     for slot in slots:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -16,6 +17,22 @@ class Arm(StrEnum):
     @property
     def other(self) -> Arm:
         return Arm.TREATMENT if self is Arm.CONTROL else Arm.CONTROL
+
+
+class Design(StrEnum):
+    """How the arms share the traffic.
+
+    SWITCHBACK: one lane, whose slots change arms by coin inside each pair. SPLIT: two lanes
+    (replicas, or groups of them) run one arm each at the same time, and swap arms inside a pair,
+    so that what the machines differ by cancels.
+    """
+
+    SWITCHBACK = "switchback"
+    SPLIT = "split"
+
+    @property
+    def lanes(self) -> int:
+        return 2 if self is Design.SPLIT else 1
 
 
 class Verdict(StrEnum):
@@ -53,19 +70,39 @@ class HardLimits:
 
     Shares in 0..1; `tail_factor`: the treatment slot's P95 of TTFT or of the largest gap beyond
     this many times the larger of the SLO and the control's, in two treatment slots running.
+    `max_temperature_c`: of the hottest device while the treatment runs. `max_out_of_memory`: events
+    under the treatment that are still borne.
     """
 
     max_error_share: float = 0.05
     min_requests: int = 10
     tail_factor: float = 3.0
+    max_temperature_c: float = math.inf
+    max_out_of_memory: int = 0
+
+
+@dataclass(frozen=True)
+class Guardrail:
+    """A measure (`domain.measures`) that must not get worse by `margin` or more.
+
+    `margin`: in the measure's own units where it is compared by difference, a share (0.1 = 10%)
+    where it is compared by ratio. `prior_sd`: the scale of a pair's difference known beforehand.
+    """
+
+    measure: str
+    margin: float
+    prior_sd: float = 0.1
 
 
 @dataclass(frozen=True)
 class Plan:
     """How an experiment is run; fixed before its first slot.
 
-    `prior_sd`: the scale of a pair's difference known beforehand (attainment points). `alpha`:
-    1 − confidence. Slots shorter than `slot_s` are never judged.
+    `outcome`: the primary measure's name. `prior_sd`: the scale of a pair's difference known
+    beforehand (in the outcome's units, log units for ratios). `alpha`: 1 − confidence.
+    `covariates`: what is regressed out (`abtest.covariates` knows the names). `price_per_hour`: of
+    the whole target, for cost outcomes; NaN where unknown. Slots shorter than `slot_s` are never
+    judged. `confirms`: the id of the accepted experiment that this one repeats before it is kept.
     """
 
     slot_s: float = 60.0
@@ -78,6 +115,11 @@ class Plan:
     prior_sd: float = 0.1
     outcome: str = "attainment"
     limits: HardLimits = HardLimits()
+    design: Design = Design.SWITCHBACK
+    guardrails: tuple[Guardrail, ...] = ()
+    covariates: tuple[str, ...] = ()
+    price_per_hour: float = math.nan
+    confirms: str = ""
 
     @property
     def budget_s(self) -> float:
@@ -104,6 +146,14 @@ class SlotOutcome:
     e2el_mean_s: float
     prompt_tokens: int
     output_tokens: int
+    e2el_p95_s: float = math.nan
+    ttft_mean_s: float = math.nan
+    energy_j: float = math.nan  # of the whole counted time
+    quality: float = math.nan  # agreement of the probe's answers, 0..1
+    feedback: float = math.nan  # mean score of users, 0..1
+    feedback_count: int = 0
+    out_of_memory: int = 0
+    temperature_max_c: float = math.nan
 
     @property
     def attainment(self) -> float:
@@ -134,20 +184,54 @@ class Slot:
     ended_at: float | None = None
     outcome: SlotOutcome | None = None
     excluded: str | None = None  # why it does not count
+    lane: int = 0
+    lanes: int = 1  # slots that run at the same time
+
+    @property
+    def period(self) -> int:
+        """Which stretch of time: the slots of one period run side by side, one per lane."""
+        return self.index // self.lanes
 
     @property
     def pair(self) -> int:
-        return self.index // 2
+        return self.period // 2
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two neighbouring slots; `difference` is positive when the treatment was better."""
+    """Two neighbouring periods; `difference` is positive when the treatment was better.
+
+    `adjustment` is the part of the difference that the covariates explain, with coefficients from
+    earlier pairs alone. Under a split, `control` and `treatment` hold both slots of the arm.
+    """
 
     index: int
     difference: float
     control: SlotOutcome
     treatment: SlotOutcome
+    adjustment: float = 0.0
+
+    @property
+    def adjusted(self) -> float:
+        """What the statistics see."""
+        return self.difference - self.adjustment
+
+
+@dataclass(frozen=True)
+class GuardrailLook:
+    """What is known of a guardrail after a pair; bounds and effect signed so that + is better.
+
+    `log_e_kept`: against "worse by the margin or more"; `log_e_broken`: against "worse by less
+    than the margin". `pairs`: those in which the measure was there.
+    """
+
+    measure: str
+    pairs: int
+    log_e_kept: float
+    log_e_broken: float
+    effect: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -161,6 +245,7 @@ class Look:
     effect: float
     low: float
     high: float
+    guardrails: tuple[GuardrailLook, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -202,6 +287,12 @@ class Experiment:
     @property
     def current_slot(self) -> Slot | None:
         return self.slots[-1] if self.slots else None
+
+    @property
+    def current_period(self) -> tuple[Slot, ...]:
+        """The slots of the last period, one per lane."""
+        last = self.slots[-1].period if self.slots else -1
+        return tuple(slot for slot in self.slots[-2:] if slot.period == last)
 
     def settings_of(self, arm: Arm) -> Settings:
         return self.control if arm is Arm.CONTROL else self.treatment

@@ -8,7 +8,14 @@ from typing import Protocol
 
 from autotuner.domain.knobs import KnobSpace, Settings, Value
 from autotuner.domain.slo import SLO
-from autotuner.domain.telemetry import ExposureBatch, Snapshot, StepRecord, Window
+from autotuner.domain.telemetry import (
+    ExposureBatch,
+    FeedbackScore,
+    ProbeReading,
+    Snapshot,
+    StepRecord,
+    Window,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,32 @@ class Target(Protocol):
     def steps(self, after: int) -> tuple[Sequence[StepRecord], int]:
         """Recent engine steps after the cursor, and the next cursor; empty where not offered."""
         ...
+
+
+class LanedTarget(Target, Protocol):
+    """A target of two lanes, each one replica or more, that can run two settings at once.
+
+    `read_settings` gives lane 0's settings; its generation rises whenever any lane's settings are
+    applied. Exposures say which lane served them; generations are the target's, not the lanes' own.
+    """
+
+    def apply_lanes(
+        self, lanes: Sequence[Settings], live: LiveSettings, reason: str
+    ) -> LiveSettings:
+        """As `apply`, one settings per lane; what one lane refused leaves the whole unknown."""
+        ...
+
+
+class Prober(Protocol):
+    """Scores golden answers on the settings in force. May take seconds; raises TargetError."""
+
+    def probe(self) -> ProbeReading: ...
+
+
+class FeedbackSource(Protocol):
+    """Users' scores after a cursor: the scores and the next cursor. Raises TargetError."""
+
+    def feedback(self, after: int) -> tuple[Sequence[FeedbackScore], int]: ...
 
 
 class MetricsSource(Protocol):

@@ -38,6 +38,7 @@ class Exposure:
     prompt_tokens: int
     output_tokens: int
     outcome: Outcome
+    lane: int = 0  # which replica (or group) of the target served it
 
     @property
     def served(self) -> bool:
@@ -59,6 +60,39 @@ class ExposureBatch:
     overrun: bool
     in_flight: Mapping[int, int]  # unfinished requests by generation_start
     exposures: tuple[Exposure, ...]
+    lanes_in_flight: tuple[Mapping[int, int], ...] = ()  # the same by lane, where there are two
+
+
+@dataclass(frozen=True)
+class ProbeReading:
+    """What the quality probe said of the settings of `generation` (target's clock)."""
+
+    at: float
+    generation: int
+    lane: int
+    agreement: float  # share of the golden answers' tokens, 0..1
+    accuracy: float | None = None  # share of right answers where answers are given, 0..1
+
+
+@dataclass(frozen=True)
+class FeedbackScore:
+    """A user's score (0..1) of one request; of two with one `request_id` the later counts."""
+
+    at: float
+    request_id: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Some gauges of the target's hardware at one moment (target's clock), canonical names.
+
+    `power_w` (all devices together), `temperature_c` (the hottest), `out_of_memory_total`; what the
+    target's exporters do not tell is absent, never 0.
+    """
+
+    at: float
+    gauges: Mapping[str, float]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from autotuner.abtest.switchback import (
     winner,
 )
 from autotuner.abtest.view import View
-from autotuner.domain.experiment import Arm, Experiment, Plan, Verdict
+from autotuner.domain.experiment import Arm, Experiment, HardLimits, Plan, Verdict
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import LiveSettings
 from autotuner.domain.slo import SLO
@@ -199,7 +199,8 @@ def test_failures_under_the_treatment_end_the_test_inside_its_first_slot() -> No
     assert verdict(test) is Verdict.HARMFUL
     assert reason(test).startswith("hard limit")
     assert len(test.slots) <= 2
-    assert test.slots[-1].ended_at is None
+    assert "ended before this slot was judged" in (test.slots[-1].excluded or "")
+    assert "missed the SLO" in reason(test)
     assert target.settings == CONTROL
 
 
@@ -210,7 +211,7 @@ def test_an_awful_tail_ends_the_test_after_two_treatment_slots() -> None:
 
     test, _ = run(FakeTarget(serve))
     assert verdict(test) is Verdict.HARMFUL
-    assert "P95 of TTFT" in reason(test)
+    assert "P95 of" in reason(test)
     assert len(test.slots) <= 5
 
 
@@ -361,9 +362,11 @@ def test_the_washout_waits_for_the_other_arms_queue_up_to_its_bound() -> None:
     def serve(settings: Settings, _number: int) -> Reply:
         return Reply(0.2, 4.0 if settings == CONTROL else 30.0)
 
-    test, reasons = run(FakeTarget(serve), experiment(plan=replace(PLAN, max_pairs=7)))
+    patient = replace(PLAN, max_pairs=7, limits=HardLimits(tail_factor=1e6))
+    test, reasons = run(FakeTarget(serve), experiment(plan=patient))
     for before, slot in zip(test.slots, test.slots[1:], strict=False):
-        assert slot.counted_from is not None
+        if slot.counted_from is None:
+            break  # the test ended in its washout
         washed_s = slot.counted_from - slot.started_at
         assert washed_s == (PLAN.washout_max_s if before.arm is Arm.TREATMENT else 4.0)
         assert washout_cut_short(slot, PLAN) == (before.arm is Arm.TREATMENT)
@@ -385,12 +388,12 @@ def test_the_control_is_back_while_the_last_slot_drains() -> None:
     assert target.generation == 7 + len(test.slots) + 2  # applied once to drain, once to end
 
 
-def test_requests_that_never_end_do_not_hold_up_the_test() -> None:
+def test_requests_that_never_end_hold_up_no_test_and_are_missed_ones() -> None:
     target = FakeTarget(lambda _s, n: Reply(0.2, 1e9) if n % 10 == 0 else Reply())
     test, _ = run(target, experiment(plan=replace(PLAN, max_pairs=7)))
     outcomes = [slot.outcome for slot in test.slots if slot.outcome is not None]
-    assert len(outcomes) == 14
-    assert all(o.straddlers >= 3 for o in outcomes)
+    assert len(outcomes) >= 8
+    assert all(o.requests - o.good >= 3 for o in outcomes)
 
 
 def test_each_slot_has_a_generation_of_its_own_also_when_the_arm_stays() -> None:
