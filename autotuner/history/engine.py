@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from autotuner.domain.errors import HistoryError
 from autotuner.history.columns import to_json
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 BUSY_TIMEOUT_S = 15.0  # chosen: the longest a writer waits for another before it gives up
 CONNECT_TIMEOUT_S = 10
@@ -94,6 +97,20 @@ class Database:
         joined = self._joined()
         with _ours(), nullcontext(joined) if joined else self.engine.begin() as connection:
             yield connection
+
+    def read(
+        self, question: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """What `question` answers inside `reading`."""
+        with self.reading() as connection:
+            return question(connection, *args, **kwargs)
+
+    def write(
+        self, change: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """What `change` returns inside `writing`."""
+        with self.writing() as connection:
+            return change(connection, *args, **kwargs)
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, case, func, or_, select
 
 from autotuner.domain.errors import HistoryError
 from autotuner.domain.experiment import Conclusion, Experiment, Phase, Slot, Verdict
@@ -179,6 +179,7 @@ def read_trials(connection: Connection, target: str, limit: int) -> list[PastTri
             table.target == target,
             table.verdict.is_not(None),
             table.verdict != Verdict.ABORTED,
+            table.control_digest != table.treatment_digest,
         )
         .order_by(table.ended_at.desc(), table.started_at.desc(), table.id.desc())
         .limit(limit)
@@ -197,3 +198,18 @@ def read_trials(connection: Connection, target: str, limit: int) -> list[PastTri
         )
         for row in reversed(rows)
     ]
+
+
+def count_tests(connection: Connection, target: str) -> tuple[int, int]:
+    table = experiments.c
+    accepted = case((table.verdict == Verdict.ACCEPTED, 1), else_=0)
+    query = select(func.count(), func.coalesce(func.sum(accepted), 0)).where(
+        table.target == target,
+        table.verdict.is_not(None),
+        table.control_digest != table.treatment_digest,
+        # Plans stored before there were confirm runs lack the key.
+        func.coalesce(table.plan["confirms"].as_string(), "") == "",
+        or_(table.verdict != Verdict.ABORTED, table.pairs > 0),
+    )
+    tests, kept = connection.execute(query).one()
+    return int(tests), int(kept)

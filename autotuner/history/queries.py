@@ -12,6 +12,7 @@ from autotuner.history.columns import nan_if_null
 from autotuner.history.decisions_store import read_decisions
 from autotuner.history.operations_store import read_heartbeat
 from autotuner.history.records import ExperimentSummary, TargetStatus
+from autotuner.history.rows import plan_of
 from autotuner.history.settings_store import read_incumbent
 from autotuner.history.sql import Row, fetch, fetch_first
 from autotuner.history.tables import alerts, experiments, outbox, settings, targets
@@ -53,6 +54,7 @@ def _summaries() -> Select[Any]:
 
 
 def _summary(row: Row) -> ExperimentSummary:
+    plan = plan_of(row["plan"])
     return ExperimentSummary(
         id=row["id"],
         target=row["target"],
@@ -71,6 +73,8 @@ def _summary(row: Row) -> ExperimentSummary:
         predicted_effect=row["predicted_effect"],
         control=Settings(row["control_knobs"]),
         treatment=Settings(row["treatment_knobs"]),
+        outcome=plan.outcome,
+        design=plan.design,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from autotuner.domain.experiment import Phase, Verdict
+from autotuner.domain.experiment import Design, Phase, Verdict
 from autotuner.domain.knobs import Settings
 from autotuner.domain.mode import Mode
 
@@ -30,6 +30,7 @@ class Ask(StrEnum):
     ADVISORY = "advisory"
     ROLLBACK = "rollback"
     STOP = "stop"
+    EXPERIMENT = "experiment"
 
 
 class Incumbent(NamedTuple):
@@ -95,6 +96,12 @@ class ExperimentSummary:
     predicted_effect: float | None
     control: Settings
     treatment: Settings
+    outcome: str = "attainment"
+    design: Design = Design.SWITCHBACK
+
+    @property
+    def is_aa(self) -> bool:
+        return self.control == self.treatment
 
     @property
     def changed(self) -> dict[str, tuple[Any, Any]]:
@@ -140,7 +147,11 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Control:
-    """What a person asked, and who."""
+    """What a person asked, who, and what became of it.
+
+    `payload` says what an EXPERIMENT shall be. `taken_at` is None while it waits; `result` says in
+    words why it was not run, `experiment_id` names the test that it became.
+    """
 
     id: int
     target: str
@@ -148,6 +159,14 @@ class Control:
     who: str
     note: str
     asked_at: float
+    payload: Mapping[str, Any] | None = None
+    taken_at: float | None = None
+    result: str | None = None
+    experiment_id: str | None = None
+
+    @property
+    def waits(self) -> bool:
+        return self.taken_at is None
 
 
 @dataclass(frozen=True)

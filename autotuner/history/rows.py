@@ -7,13 +7,15 @@ reads. Keys that this version does not know are skipped, those that are missing 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 from autotuner.domain.experiment import (
     Arm,
     Conclusion,
     Experiment,
+    Guardrail,
+    GuardrailLook,
     HardLimits,
     Look,
     Pair,
@@ -28,8 +30,9 @@ from autotuner.history.columns import jsonable, nan_if_null, null_if_nan
 
 Row = Mapping[str, Any]
 
-_COUNTS = ("requests", "good", "failed", "straddlers", "prompt_tokens", "output_tokens")
-_FIGURES = ("counted_s", "ttft_p95_s", "gap_p95_s", "e2el_mean_s")
+# By SlotOutcome's own annotations, so that a figure added there has a column or a test fails.
+_COUNTS = tuple(item.name for item in fields(SlotOutcome) if item.type == "int")
+_FIGURES = tuple(item.name for item in fields(SlotOutcome) if item.type == "float")
 _DERIVED = ("attainment", "goodput_rps")
 _LOOK_FIGURES = ("log_e_benefit", "log_e_harm", "confidence", "effect", "low", "high")
 
@@ -79,6 +82,8 @@ def slot_row(experiment_id: str, slot: Slot) -> dict[str, Any]:
         "counted_from_at": slot.counted_from,
         "ended_at": slot.ended_at,
         "excluded": slot.excluded,
+        "lane": slot.lane,
+        "lanes": slot.lanes,
         **counts,
         **figures,
     }
@@ -91,12 +96,19 @@ def pair_row(experiment_id: str, pair: Pair) -> dict[str, Any]:
         "difference": null_if_nan(pair.difference),
         "control": jsonable(pair.control),
         "treatment": jsonable(pair.treatment),
+        "adjustment": null_if_nan(pair.adjustment),
     }
 
 
 def look_row(experiment_id: str, index: int, look: Look) -> dict[str, Any]:
     figures = {name: null_if_nan(getattr(look, name)) for name in _LOOK_FIGURES}
-    return {"experiment_id": experiment_id, "look_index": index, "pairs": look.pairs, **figures}
+    return {
+        "experiment_id": experiment_id,
+        "look_index": index,
+        "pairs": look.pairs,
+        "guardrails": jsonable(look.guardrails),
+        **figures,
+    }
 
 
 def experiment_of(
@@ -126,8 +138,20 @@ def experiment_of(
 
 def plan_of(stored: Row) -> Plan:
     """The plan as stored by any version."""
-    limits = HardLimits(**_known(HardLimits, stored.get("limits", {})))
-    return Plan(**{**_known(Plan, stored), "limits": limits})
+    return Plan(
+        **{
+            **_known(Plan, stored),
+            "limits": HardLimits(**_known(HardLimits, stored.get("limits", {}))),
+            "guardrails": tuple(map(_guardrail_of, stored.get("guardrails", ()))),
+            "covariates": tuple(stored.get("covariates", ())),
+        }
+    )
+
+
+def _guardrail_of(stored: Row) -> Guardrail:
+    # Without `prior_sd` where it was stored by a version that had none.
+    figures = {name: float(stored[name]) for name in ("margin", "prior_sd") if name in stored}
+    return Guardrail(stored["measure"], **figures)
 
 
 def slot_of(row: Row) -> Slot:
@@ -140,6 +164,8 @@ def slot_of(row: Row) -> Slot:
         ended_at=row["ended_at"],
         outcome=_outcome_of(row) if row["requests"] is not None else None,
         excluded=row["excluded"],
+        lane=row["lane"],
+        lanes=row["lanes"],
     )
 
 
@@ -149,11 +175,23 @@ def pair_of(row: Row) -> Pair:
         difference=nan_if_null(row["difference"]),
         control=_outcome_of(row["control"]),
         treatment=_outcome_of(row["treatment"]),
+        adjustment=nan_if_null(row["adjustment"]),
     )
 
 
 def look_of(row: Row) -> Look:
-    return Look(pairs=row["pairs"], **{name: nan_if_null(row[name]) for name in _LOOK_FIGURES})
+    figures = {name: nan_if_null(row[name]) for name in _LOOK_FIGURES}
+    guardrails = tuple(map(_guardrail_look_of, row["guardrails"]))
+    return Look(pairs=row["pairs"], **figures, guardrails=guardrails)
+
+
+def _guardrail_look_of(stored: Row) -> GuardrailLook:
+    figures = ("log_e_kept", "log_e_broken", "effect", "low", "high")
+    return GuardrailLook(
+        measure=stored["measure"],
+        pairs=int(stored["pairs"]),
+        **{name: float(stored[name]) for name in figures},
+    )
 
 
 def _conclusion_of(row: Row) -> Conclusion | None:
@@ -171,16 +209,17 @@ def _conclusion_of(row: Row) -> Conclusion | None:
 
 
 def _outcome_of(stored: Row) -> SlotOutcome:
-    figures: dict[str, Any] = {name: float(nan_if_null(stored[name])) for name in _FIGURES}
-    counts: dict[str, Any] = {name: int(stored[name]) for name in _COUNTS}
+    """From a row, or from a pair's JSON; what an earlier version did not store is unmeasured."""
+    figures: dict[str, Any] = {name: float(nan_if_null(stored.get(name))) for name in _FIGURES}
+    counts: dict[str, Any] = {name: int(stored.get(name) or 0) for name in _COUNTS}
     return SlotOutcome(**counts, **figures)
 
 
 def _known(kind: type[Plan] | type[HardLimits], stored: Row) -> dict[str, Any]:
-    """The stored figures that `kind` has a field for, in its default's type."""
-    defaults = asdict(kind())
+    """The stored figures and words that `kind` has a field for, in its default's type."""
+    default = kind()
     return {
-        item.name: type(defaults[item.name])(stored[item.name])
+        item.name: type(getattr(default, item.name))(stored[item.name])
         for item in fields(kind)
-        if item.name in stored and not isinstance(stored[item.name], dict)
+        if item.name in stored and not isinstance(stored[item.name], dict | list)
     }

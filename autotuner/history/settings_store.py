@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -129,10 +130,11 @@ def write_quarantine(
     upsert(connection, quarantines, [row])
 
 
-def read_quarantined(connection: Connection, target: str, now: float) -> frozenset[str]:
-    held = or_(quarantines.c.until_at.is_(None), quarantines.c.until_at > now)
-    query = select(quarantines.c.settings_digest).where(quarantines.c.target == target, held)
-    return frozenset(connection.execute(query).scalars())
+def read_quarantines(connection: Connection, target: str, now: float) -> dict[str, float]:
+    table = quarantines.c
+    held = or_(table.until_at.is_(None), table.until_at > now)
+    query = select(table.settings_digest, table.until_at).where(table.target == target, held)
+    return {row[0]: math.inf if row[1] is None else row[1] for row in connection.execute(query)}
 
 
 def write_agent(

@@ -81,23 +81,19 @@ class History:
         self, name: str, *, kind: str, url: str, at: float, info: Mapping[str, Any] | None = None
     ) -> None:
         """A target must be recorded before anything about it; again updates it."""
-        with self._db.writing() as connection:
-            settings_store.write_target(connection, name, kind, url, at, dict(info or {}))
+        self._db.write(settings_store.write_target, name, kind, url, at, dict(info or {}))
 
     def target_info(self, name: str) -> dict[str, Any]:
         """What `record_target` was last told; empty for a target that is not known."""
-        with self._db.reading() as connection:
-            return settings_store.read_target_info(connection, name)
+        return self._db.read(settings_store.read_target_info, name)
 
     def record_settings(self, settings: Settings, at: float) -> str:
         """The digest under which `settings` are stored."""
-        with self._db.writing() as connection:
-            settings_store.write_settings(connection, [settings], at)
+        self._db.write(settings_store.write_settings, [settings], at)
         return settings.digest
 
     def settings(self, digest: str) -> Settings | None:
-        with self._db.reading() as connection:
-            return settings_store.read_settings(connection, [digest]).get(digest)
+        return self._db.read(settings_store.read_settings, [digest]).get(digest)
 
     def set_incumbent(
         self,
@@ -113,19 +109,16 @@ class History:
         When a decision leads here, call this before `decision_done`: after a crash in between
         the decision is still unfinished and is resolved by reading the target back.
         """
-        with self._db.writing() as connection:
-            settings_store.write_incumbent(connection, target, settings, at, why, experiment_id)
+        self._db.write(settings_store.write_incumbent, target, settings, at, why, experiment_id)
 
     def incumbent(self, target: str) -> Incumbent | None:
-        with self._db.reading() as connection:
-            return settings_store.read_incumbent(connection, target)
+        return self._db.read(settings_store.read_incumbent, target)
 
     def incumbents(
         self, target: str, *, before: int | None = None, limit: int = 50
     ) -> list[IncumbentRecord]:
         """What was live when, newest first; `before` is the id to go on from."""
-        with self._db.reading() as connection:
-            return settings_store.read_incumbents(connection, target, before, limit)
+        return self._db.read(settings_store.read_incumbents, target, before, limit)
 
     def quarantine(
         self,
@@ -137,19 +130,20 @@ class History:
         until: float | None = None,
     ) -> None:
         """`settings` are not to be proposed for `target` until `until` (None: for good)."""
-        with self._db.writing() as connection:
-            settings_store.write_quarantine(connection, target, settings, reason, at, until)
+        self._db.write(settings_store.write_quarantine, target, settings, reason, at, until)
 
     def quarantined(self, target: str, now: float) -> frozenset[str]:
         """The digests never to propose at `now`."""
-        with self._db.reading() as connection:
-            return settings_store.read_quarantined(connection, target, now)
+        return frozenset(self.quarantines(target, now))
+
+    def quarantines(self, target: str, now: float) -> dict[str, float]:
+        """The digests never to propose at `now`, each with its end (infinite: for good)."""
+        return self._db.read(settings_store.read_quarantines, target, now)
 
     def record_agent(
         self, name: str, version: str, *, digest: str, info: Mapping[str, Any], at: float
     ) -> None:
-        with self._db.writing() as connection:
-            settings_store.write_agent(connection, name, version, digest, dict(info), at)
+        self._db.write(settings_store.write_agent, name, version, digest, dict(info), at)
 
     # ---- experiments
     def record_experiment(
@@ -165,31 +159,34 @@ class History:
         `predicted_effect`, once given, is kept. Raises HistoryError for an experiment that is
         stored as closed otherwise: a verdict is never rewritten.
         """
-        with self._db.writing() as connection:
-            experiments_store.write_experiment(connection, experiment, at, predicted_effect)
+        self._db.write(experiments_store.write_experiment, experiment, at, predicted_effect)
 
     def experiment(self, experiment_id: str) -> Experiment | None:
         """The experiment with all its slots, pairs and looks."""
-        with self._db.reading() as connection:
-            return experiments_store.read_experiment(connection, experiment_id)
+        return self._db.read(experiments_store.read_experiment, experiment_id)
 
     def open_experiments(self, target: str) -> list[Experiment]:
         """Those not closed, oldest first."""
-        with self._db.reading() as connection:
-            return experiments_store.read_open(connection, target)
+        return self._db.read(experiments_store.read_open, target)
 
     def close_orphans(self, target: str, now: float, reason: str) -> list[Experiment]:
         """Close every open experiment of `target` as ABORTED; returns them as closed."""
-        with self._db.writing() as connection:
-            return experiments_store.close_orphans(connection, target, now, reason)
+        return self._db.write(experiments_store.close_orphans, target, now, reason)
 
     def trials(self, target: str, limit: int = 200) -> list[PastTrial]:
-        """The last `limit` finished experiments, oldest first, without ABORTED ones.
+        """The last `limit` finished experiments, oldest first, without ABORTED ones and A/A tests.
 
         `effect` is NaN where no pair was counted (a hard limit ended the test at once).
         """
-        with self._db.reading() as connection:
-            return experiments_store.read_trials(connection, target, limit)
+        return self._db.read(experiments_store.read_trials, target, limit)
+
+    def count_tests(self, target: str) -> tuple[int, int]:
+        """How many candidates were tested so far, and how many of them were accepted.
+
+        For the levels of further tests. A/A tests and confirm runs are left out, and tests that
+        were aborted before their first pair: nothing was looked at.
+        """
+        return self._db.read(experiments_store.count_tests, target)
 
     def experiments(
         self,
@@ -200,8 +197,7 @@ class History:
         limit: int = 20,
     ) -> list[ExperimentSummary]:
         """Newest first; `before` is the id of the last one seen."""
-        with self._db.reading() as connection:
-            return queries.list_experiments(connection, target, verdict, before, limit)
+        return self._db.read(queries.list_experiments, target, verdict, before, limit)
 
     def accepted_changes(
         self, target: str | None = None, *, before: str | None = None, limit: int = 20
@@ -227,20 +223,19 @@ class History:
         pending until `decision_done`; without, or when `advisory`, it is finished at once.
         `experiment_id` must be recorded already.
         """
-        with self._db.writing() as connection:
-            return decisions_store.write_decision(
-                connection,
-                {
-                    "target": target,
-                    "action": action,
-                    "reason": reason,
-                    "decided_at": at,
-                    "generation": generation,
-                    "experiment_id": experiment_id,
-                },
-                settings,
-                advisory,
-            )
+        return self._db.write(
+            decisions_store.write_decision,
+            {
+                "target": target,
+                "action": action,
+                "reason": reason,
+                "decided_at": at,
+                "generation": generation,
+                "experiment_id": experiment_id,
+            },
+            settings,
+            advisory,
+        )
 
     def decision_done(
         self,
@@ -256,57 +251,52 @@ class History:
         `generation` is the one in force afterwards. Raises HistoryError for an unknown id and
         for a decision that was settled otherwise.
         """
-        with self._db.writing() as connection:
-            decisions_store.finish_decision(
-                connection, decision_id, DecisionOutcome(outcome), at, note, generation
-            )
+        self._db.write(
+            decisions_store.finish_decision,
+            decision_id,
+            DecisionOutcome(outcome),
+            at,
+            note,
+            generation,
+        )
 
     def unfinished_decisions(self, target: str) -> list[DecisionRecord]:
         """Those pending or of unknown outcome, oldest first."""
-        with self._db.reading() as connection:
-            return decisions_store.read_unfinished(connection, target)
+        return self._db.read(decisions_store.read_unfinished, target)
 
     def decisions(
         self, target: str, *, before: int | None = None, limit: int = 50
     ) -> list[DecisionRecord]:
         """Newest first; `before` is the id to go on from."""
-        with self._db.reading() as connection:
-            return decisions_store.read_decisions(connection, target, before, limit)
+        return self._db.read(decisions_store.read_decisions, target, before, limit)
 
     # ---- series, forecasts, anomalies
     def append_samples(self, target: str, samples: Iterable[tuple[str, float, float]]) -> None:
         """Rows of (series, start of the bucket, value); the same bucket again overwrites it."""
-        with self._db.writing() as connection:
-            samples_store.write_samples(connection, target, samples)
+        self._db.write(samples_store.write_samples, target, samples)
 
     def samples(
         self, target: str, series: str, *, since: float, until: float | None = None
     ) -> list[Sample]:
         """The buckets in [since, until), oldest first."""
-        with self._db.reading() as connection:
-            return samples_store.read_samples(connection, target, series, since, until)
+        return self._db.read(samples_store.read_samples, target, series, since, until)
 
     def series(self, target: str) -> list[str]:
         """The names of all series of `target`."""
-        with self._db.reading() as connection:
-            return samples_store.read_series(connection, target)
+        return self._db.read(samples_store.read_series, target)
 
     def record_forecast(self, target: str, forecast: Forecast) -> None:
-        with self._db.writing() as connection:
-            samples_store.write_forecast(connection, target, forecast)
+        self._db.write(samples_store.write_forecast, target, forecast)
 
     def latest_forecast(self, target: str, series: str) -> Forecast | None:
-        with self._db.reading() as connection:
-            return samples_store.read_latest_forecast(connection, target, series)
+        return self._db.read(samples_store.read_latest_forecast, target, series)
 
     def record_anomalies(self, target: str, scores: Iterable[AnomalyScore]) -> None:
-        with self._db.writing() as connection:
-            samples_store.write_anomalies(connection, target, scores)
+        self._db.write(samples_store.write_anomalies, target, scores)
 
     def anomalies(self, target: str, *, since: float, limit: int = 200) -> list[AnomalyScore]:
         """Newest first."""
-        with self._db.reading() as connection:
-            return samples_store.read_anomalies(connection, target, since, limit)
+        return self._db.read(samples_store.read_anomalies, target, since, limit)
 
     # ---- alerts and their delivery
     def record_alert(self, alert: Alert, at: float, messages: Sequence[OutboxMessage] = ()) -> None:
@@ -317,73 +307,94 @@ class History:
                 outbox_store.enqueue(connection, message, at)
 
     def firing_alerts(self, target: str) -> list[Alert]:
-        with self._db.reading() as connection:
-            return alerts_store.read_firing(connection, target)
+        return self._db.read(alerts_store.read_firing, target)
 
     def alerts(self, target: str | None = None, *, since: float, limit: int = 200) -> list[Alert]:
         """Those that started, or still fired, at or after `since`; newest first."""
-        with self._db.reading() as connection:
-            return alerts_store.read_alerts(connection, target, since, limit)
+        return self._db.read(alerts_store.read_alerts, target, since, limit)
 
     def enqueue(self, message: OutboxMessage, at: float) -> bool:
         """False where the same message was already enqueued (delivered or not)."""
-        with self._db.writing() as connection:
-            return outbox_store.enqueue(connection, message, at)
+        return self._db.write(outbox_store.enqueue, message, at)
 
     def due(self, now: float, limit: int = 50) -> list[Delivery]:
         """What is to be delivered at `now`, the longest waiting first."""
-        with self._db.reading() as connection:
-            return outbox_store.read_due(connection, now, limit)
+        return self._db.read(outbox_store.read_due, now, limit)
 
     def delivered(self, delivery_id: int, at: float) -> None:
-        with self._db.writing() as connection:
-            outbox_store.mark_delivered(connection, delivery_id, at)
+        self._db.write(outbox_store.mark_delivered, delivery_id, at)
 
     def failed(self, delivery_id: int, error: str, next_at: float | None) -> None:
         """An attempt failed; the next is at `next_at` (None: given up, never due again)."""
-        with self._db.writing() as connection:
-            outbox_store.mark_failed(connection, delivery_id, error, next_at)
+        self._db.write(outbox_store.mark_failed, delivery_id, error, next_at)
 
     # ---- operation
-    def ask(self, target: str, what: Ask | str, who: str, at: float, note: str = "") -> int:
-        """A person asks something of the daemon; returns the id."""
-        with self._db.writing() as connection:
-            return operations_store.write_ask(connection, target, Ask(what), who, at, note)
+    def ask(
+        self,
+        target: str,
+        what: Ask | str,
+        who: str,
+        at: float,
+        note: str = "",
+        payload: Mapping[str, Any] | None = None,
+    ) -> int:
+        """The id of a wish; an EXPERIMENT's `payload` is {"changes": {…}, "plan": {…}}."""
+        return self._db.write(operations_store.write_ask, target, Ask(what), who, at, note, payload)
 
     def take_controls(self, target: str, now: float) -> list[Control]:
-        """What was asked since the last call, oldest first; each is handed out once."""
-        with self._db.writing() as connection:
-            return operations_store.take_controls(connection, target, now)
+        """What was asked since the last call, oldest first; each is handed out once.
+
+        Declared tests wait for `take_control` instead, since each needs the target for itself.
+        """
+        return self._db.write(operations_store.take_controls, target, now)
+
+    def next_declared(self, target: str) -> Control | None:
+        """The oldest declared test that waits."""
+        return self._db.read(operations_store.read_next_declared, target)
+
+    def take_control(
+        self, control_id: int, at: float, *, result: str = "", experiment_id: str | None = None
+    ) -> None:
+        """A request waits no longer: it became `experiment_id`, or `result` says why it did not.
+
+        Raises HistoryError when it was taken or withdrawn meanwhile: nothing may follow from it.
+        """
+        self._db.write(operations_store.take_control, control_id, at, result, experiment_id)
+
+    def control(self, control_id: int) -> Control | None:
+        """One request, and what became of it."""
+        return self._db.read(operations_store.read_control, control_id)
+
+    def declared(
+        self, target: str | None = None, *, before: int | None = None, limit: int = 20
+    ) -> list[Control]:
+        """Tests that people declared, newest first; `before` is the id to go on from."""
+        return self._db.read(operations_store.read_declared, target, before, limit)
 
     def asked_mode(self, target: str) -> Mode:
         """The mode that the last pause, resume or advisory left; ACTIVE when none was asked.
 
         A daemon that starts begins in it, so that a pause outlives a restart.
         """
-        with self._db.reading() as connection:
-            return operations_store.read_asked_mode(connection, target)
+        return self._db.read(operations_store.read_asked_mode, target)
 
     def heartbeat(
         self, daemon_id: str, target: str, *, at: float, sentence: str, mode: Mode | str
     ) -> None:
-        with self._db.writing() as connection:
-            operations_store.write_heartbeat(
-                connection, daemon_id, target, at, sentence, Mode(mode)
-            )
+        self._db.write(
+            operations_store.write_heartbeat, daemon_id, target, at, sentence, Mode(mode)
+        )
 
     def status(self, target: str) -> TargetStatus:
-        with self._db.reading() as connection:
-            return queries.target_status(connection, target)
+        return self._db.read(queries.target_status, target)
 
     def targets(self) -> list[str]:
-        with self._db.reading() as connection:
-            return queries.target_names(connection)
+        return self._db.read(queries.target_names)
 
     def prune(self, older_than: float) -> dict[str, int]:
         """Rows deleted by table.
 
-        Experiments, settings, incumbents, decisions that had something to apply, and what people
-        asked stay for good; firing alerts, undelivered messages and each series' latest forecast
-        stay whatever their age.
+        Experiments, settings, incumbents, decisions with something to apply and what people asked
+        stay for good; firing alerts, undelivered messages and the latest forecasts at any age.
         """
         return pruning.prune(self._db, older_than)

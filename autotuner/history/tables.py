@@ -145,6 +145,16 @@ slots = Table(
     Column("prompt_tokens", BigInteger),
     Column("output_tokens", BigInteger),
     Column("excluded", Text),
+    Column("lane", Integer, nullable=False, server_default="0"),
+    Column("lanes", Integer, nullable=False, server_default="1"),
+    _real("ttft_mean_s"),
+    _real("e2el_p95_s"),
+    _real("energy_j"),
+    _real("quality"),
+    _real("feedback"),
+    Column("feedback_count", Integer),
+    Column("out_of_memory", Integer),
+    _real("temperature_max_c"),
     one_of("arm", Arm),
 )
 
@@ -156,6 +166,7 @@ pairs = Table(
     _real("difference"),
     _json("control"),
     _json("treatment"),
+    _real("adjustment"),
 )
 
 looks = Table(
@@ -170,6 +181,7 @@ looks = Table(
     _real("effect"),
     _real("low"),
     _real("high"),
+    Column("guardrails", JSON(none_as_null=True), nullable=False, server_default="[]"),
 )
 
 decisions = Table(
@@ -319,6 +331,9 @@ controls = Table(
     _words("note"),
     _real("asked_at", nullable=False),
     _real("taken_at"),
+    _json("payload", nullable=True),
+    Column("result", Text),
+    _experiment(),
     one_of("what", Ask),
     Index(None, "target", "taken_at"),
     sqlite_autoincrement=True,

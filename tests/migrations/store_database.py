@@ -17,6 +17,8 @@ from autotuner.domain.experiment import (
     Arm,
     Conclusion,
     Experiment,
+    Guardrail,
+    GuardrailLook,
     Look,
     Pair,
     Phase,
@@ -41,13 +43,16 @@ NEW = OLD.with_values(max_num_seqs=64)
 def experiment() -> Experiment:
     """One accepted experiment of one pair."""
     worse = SlotOutcome(20, 12, 1, 2, 50.0, 0.9, float("nan"), 2.5, 2000, 900)
-    better = SlotOutcome(22, 20, 0, 1, 50.0, 0.6, 0.09, 2.0, 2100, 950)
+    better = SlotOutcome(
+        22, 20, 0, 1, 50.0, 0.6, 0.09, 2.0, 2100, 950, e2el_p95_s=2.6, energy_j=900.0, quality=0.97
+    )
+    errors = GuardrailLook("error_share", 1, 0.4, -0.4, 0.05, -0.1, float("inf"))
     return Experiment(
         id="exp-1",
         target="chat",
         control=OLD,
         treatment=NEW,
-        plan=Plan(),
+        plan=Plan(guardrails=(Guardrail("error_share", 0.02),), covariates=("offered_load",)),
         seed=7,
         started_at=START,
         proposer="ppo",
@@ -57,8 +62,8 @@ def experiment() -> Experiment:
             Slot(0, Arm.CONTROL, 2, START, START + 5, START + 60, worse),
             Slot(1, Arm.TREATMENT, 3, START + 60, START + 65, START + 120, better),
         ),
-        pairs=(Pair(0, 0.309, worse, better),),
-        looks=(Look(1, 3.1, -2.0, 0.95, 0.309, 0.01, float("inf")),),
+        pairs=(Pair(0, 0.309, worse, better, adjustment=0.02),),
+        looks=(Look(1, 3.1, -2.0, 0.95, 0.309, 0.01, float("inf"), guardrails=(errors,)),),
         conclusion=Conclusion(Verdict.ACCEPTED, "E ≥ 20", 1, 0.309, 0.01, float("inf"), 0.95),
     )
 
@@ -82,6 +87,8 @@ def fill(history: History) -> None:
     message = OutboxMessage("hook", "f1", "firing", {"summary": "71%"}, START)
     history.record_alert(alert, START, [message])
     history.ask("chat", "pause", "ana", START)
+    wish = {"changes": {"max_num_seqs": 128}, "plan": {"max_pairs": 20}}
+    history.ask("chat", "experiment", "ben", START, note="a larger batch", payload=wish)
     history.heartbeat("d1", "chat", at=START, sentence="held: paused", mode="paused")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +18,7 @@ from autotuner.domain.knobs import Settings
 from autotuner.domain.mode import Mode
 from autotuner.history.records import DecisionOutcome
 from autotuner.history.store import open_history
-from autotuner.history.upgrade import current, pending
+from autotuner.history.upgrade import current, downgrade, pending, upgrade
 from autotuner.resources import resource_folder
 
 STORED = sorted((Path(__file__).parent / "stored").glob("*.sql"))
@@ -87,15 +88,72 @@ def test_an_upgraded_database_is_written_on(restored: tuple[str, str]) -> None:
         history.close()
 
 
-def test_its_views_answer(restored: tuple[str, str]) -> None:
+def test_what_a_later_revision_added_reads_as_not_measured(restored: tuple[str, str]) -> None:
+    history = open_history(restored[0])
+    try:
+        experiment = history.experiment("exp-1")
+        assert experiment is not None
+        old = restored[1] < "0003"
+        assert [(slot.lane, slot.lanes) for slot in experiment.slots] == [(0, 1), (0, 1)]
+        assert experiment.pairs[0].adjusted == pytest.approx(0.309 if old else 0.289)
+        measured = experiment.pairs[0].treatment, experiment.slots[1].outcome
+        for outcome in measured:
+            assert outcome is not None
+            assert outcome.quality == pytest.approx(math.nan if old else 0.97, nan_ok=True)
+        guarded = [seen.measure for seen in experiment.looks[0].guardrails]
+        assert guarded == [guard.measure for guard in experiment.plan.guardrails]
+        assert guarded == ([] if old else ["error_share"])
+        waiting = history.next_declared("chat")
+        assert (waiting is None) == old
+    finally:
+        history.close()
+
+
+def test_a_declared_test_is_asked_of_an_upgraded_database(restored: tuple[str, str]) -> None:
+    history = open_history(restored[0])
+    try:
+        before = history.declared("chat")
+        asked = history.ask("chat", "experiment", "ana", START, payload={"changes": {}})
+        assert [control.id for control in history.declared("chat")] == [
+            asked,
+            *(control.id for control in before),
+        ]
+        assert [control.what for control in history.take_controls("chat", START)] == ["pause"]
+    finally:
+        history.close()
+
+
+def test_going_back_and_forth_loses_only_what_is_new(restored: tuple[str, str]) -> None:
     url, _ = restored
+    upgrade(url)
+    downgrade(url, "0002")
+    upgrade(url)
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("SELECT what FROM controls").fetchall() == [("pause",)]
+        (slots,) = connection.execute("SELECT count(*) FROM v_slots").fetchone()
+        assert slots == 2
+    history = open_history(url)
+    try:
+        experiment = history.experiment("exp-1")
+        assert experiment is not None
+        assert experiment.slots[1].outcome is not None
+        assert math.isnan(experiment.slots[1].outcome.quality)
+        assert [pair.adjustment for pair in experiment.pairs] == [0.0]
+    finally:
+        history.close()
+
+
+def test_its_views_answer(restored: tuple[str, str]) -> None:
+    url, revision = restored
     open_history(url).close()
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
         views = [
             r[0] for r in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'")
         ]
-        assert len(views) == 5
-        assert all(connection.execute(f"SELECT * FROM {view}").fetchall() for view in views)
+        assert len(views) == 7
+        silent = [v for v in views if not connection.execute(f"SELECT * FROM {v}").fetchall()]
+        assert silent == (["v_guardrails"] if revision < "0003" else [])
 
 
 def test_revisions_never_import_the_live_code() -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from autotuner.domain.experiment import Experiment, Verdict
+from autotuner.domain.experiment import Design, Experiment, Guardrail, GuardrailLook, Verdict
 from autotuner.domain.forecasts import Alert
 from autotuner.history.engine import Database, open_engine
 from autotuner.history.records import OutboxMessage
@@ -22,6 +24,20 @@ QUERIES = re.findall(r"```sql\n(.*?)```", COOKBOOK.read_text(encoding="utf-8"), 
 DAY = 86400.0
 
 Ask = Callable[[str], list[dict[str, Any]]]
+
+
+def guarded(experiment: Experiment) -> Experiment:
+    """An A/A on two lanes, with one guardrail whose bounds are not finite."""
+    seen = GuardrailLook("quality", 2, 3.5, -math.inf, math.nan, -math.inf, 0.1)
+    plan = replace(experiment.plan, design=Design.SPLIT, guardrails=(Guardrail("quality", 0.02),))
+    return replace(
+        experiment,
+        treatment=experiment.control,
+        plan=plan,
+        slots=tuple(replace(s, lane=s.index % 2, lanes=2) for s in experiment.slots[:4]),
+        pairs=experiment.pairs[:1],
+        looks=tuple(replace(look, guardrails=(seen,)) for look in experiment.looks),
+    )
 
 
 @pytest.fixture
@@ -40,6 +56,10 @@ def ask(history: History, url: str, build: Callable[..., Experiment]) -> Iterato
     )
     history.record_decision("chat", "PROMOTE", "accepted", at=5.0, settings=new)
     history.ask("chat", "pause", "ana", 10.0)
+    history.record_experiment(guarded(build("exp-3", at=500.0, verdict=Verdict.REJECTED)))
+    wish = history.ask("chat", "experiment", "ana", 11.0, payload={"changes": {}, "plan": {}})
+    history.take_control(wish, 12.0, experiment_id="exp-3")
+    history.ask("chat", "experiment", "ben", 13.0, payload={"changes": {"max_num_seqs": 128}})
     history.quarantine("chat", old, reason="harmful", at=1.0)
     message = OutboxMessage("hook", "f1", "firing", {"a": 1}, now)
     alert = Alert("f1", "SLOMissed", "critical", "chat", "71%", starts_at=now - 60)
@@ -107,6 +127,41 @@ def test_slots(ask: Ask) -> None:
     assert [row["arm"] for row in rows[:2]] == ["control", "treatment"]
     assert (rows[1]["attainment"], rows[1]["goodput_rps"]) == (0.9, 18 / 50)
     assert (rows[1]["gap_p95_s"], rows[1]["ended"]) == (None, "1970-01-01T00:35:20Z")
+
+
+def test_the_slots_of_a_split(ask: Ask) -> None:
+    rows = ask("SELECT * FROM v_slots WHERE experiment_id = 'exp-3' ORDER BY slot_index")
+    told = [(row["period"], row["pair_index"], row["lane"]) for row in rows]
+    assert told == [(0, 0, 0), (0, 0, 1), (1, 0, 0), (1, 0, 1)]
+
+
+def test_how_experiments_were_run(ask: Ask) -> None:
+    rows = ask("SELECT id, kind, design, outcome, confirms FROM v_experiments ORDER BY id")
+    assert [tuple(row.values()) for row in rows] == [
+        ("exp-0", "A/B", "switchback", "attainment", None),
+        ("exp-1", "A/B", "switchback", "attainment", None),
+        ("exp-2", "A/B", "switchback", "attainment", None),
+        ("exp-3", "A/A", "split", "attainment", None),
+    ]
+
+
+def test_guardrails(ask: Ask) -> None:
+    rows = ask("SELECT * FROM v_guardrails ORDER BY look_index")
+    assert [row["n"] for row in rows] == [1, 2, 3]
+    last = rows[-1]
+    assert (last["experiment_id"], last["measure"], last["margin"]) == ("exp-3", "quality", 0.02)
+    figures = ("measured", "effect", "low", "high", "log_e_kept", "log_e_broken")
+    assert [last[name] for name in figures] == [2, None, -math.inf, 0.1, 3.5, -math.inf]
+
+
+def test_requests(ask: Ask) -> None:
+    rows = ask("SELECT * FROM v_requests ORDER BY id")
+    assert [(r["what"], r["who"], r["taken"], r["verdict"]) for r in rows] == [
+        ("pause", "ana", None, None),
+        ("experiment", "ana", "1970-01-01T00:00:12Z", "REJECTED"),
+        ("experiment", "ben", None, None),
+    ]
+    assert values(rows[2]["payload"]) == {"changes": {"max_num_seqs": 128}}
 
 
 def test_alerts(ask: Ask) -> None:

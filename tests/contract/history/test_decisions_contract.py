@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -95,6 +96,7 @@ def test_quarantine_ends(history: History) -> None:
     history.quarantine("chat", OLD, reason="harmful", at=1.0, until=100.0)
     history.quarantine("chat", NEW, reason="out of memory", at=1.0)
     assert history.quarantined("chat", 50.0) == {OLD.digest, NEW.digest}
+    assert history.quarantines("chat", 50.0) == {OLD.digest: 100.0, NEW.digest: math.inf}
     assert history.quarantined("chat", 100.0) == {NEW.digest}
     assert history.quarantined("other", 50.0) == frozenset()
     history.quarantine("chat", NEW, reason="shorter", at=2.0, until=60.0)

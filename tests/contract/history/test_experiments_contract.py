@@ -8,7 +8,19 @@ import pytest
 from sqlalchemy import event
 
 from autotuner.domain.errors import HistoryError
-from autotuner.domain.experiment import Arm, Experiment, HardLimits, Look, Phase, Slot, Verdict
+from autotuner.domain.experiment import (
+    Arm,
+    Design,
+    Experiment,
+    Guardrail,
+    GuardrailLook,
+    HardLimits,
+    Look,
+    Phase,
+    Slot,
+    SlotOutcome,
+    Verdict,
+)
 from autotuner.history.store import History
 
 Build = Callable[..., Experiment]
@@ -46,8 +58,45 @@ def test_non_finite_figures_come_back(history: History, build: Build) -> None:
     assert told(history.experiment("e1")) == told(experiment)
 
 
+def split(experiment: Experiment) -> Experiment:
+    """The experiment as run on two lanes, with all that can be measured."""
+    guard = Guardrail("e2el_p95", 0.1, 0.2)
+    plan = replace(
+        experiment.plan,
+        design=Design.SPLIT,
+        guardrails=(guard, Guardrail("quality", 0.02)),
+        covariates=("offered_load", "prompt_tokens"),
+        price_per_hour=2.5,
+        confirms="e0",
+        limits=HardLimits(max_temperature_c=85.0, max_out_of_memory=1),
+    )
+    measured = SlotOutcome(
+        20, 18, 1, 2, 50.0, 0.8, 0.05, 2.5, 2000, 900,
+        e2el_p95_s=4.0, ttft_mean_s=0.3, energy_j=4200.0, quality=0.98, feedback=0.7,
+        feedback_count=4, out_of_memory=1, temperature_max_c=71.0,
+    )  # fmt: skip
+    slots = tuple(
+        replace(slot, outcome=measured, lane=slot.index % 2, lanes=2) for slot in experiment.slots
+    )
+    seen = GuardrailLook("quality", 1, 0.2, -math.inf, math.nan, -math.inf, 0.1)
+    return replace(
+        experiment,
+        plan=plan,
+        slots=slots,
+        pairs=tuple(replace(p, treatment=measured, adjustment=0.07) for p in experiment.pairs),
+        looks=tuple(replace(look, guardrails=(seen, seen)) for look in experiment.looks),
+    )
+
+
+def test_a_split_with_guardrails_comes_back_whole(history: History, build: Build) -> None:
+    experiment = split(build("e1", verdict=Verdict.ACCEPTED))
+    history.record_experiment(experiment)
+    history.record_experiment(experiment)
+    assert told(history.experiment("e1")) == told(experiment)
+
+
 def test_the_same_value_again_writes_no_row(history: History, build: Build) -> None:
-    history.record_experiment(build("e1"))
+    history.record_experiment(split(build("e1")))
     written: list[str] = []
 
     def note(_c: object, _cur: object, statement: str, *_rest: object) -> None:
@@ -55,9 +104,10 @@ def test_the_same_value_again_writes_no_row(history: History, build: Build) -> N
             written.append(statement)
 
     event.listen(history._db.engine, "before_cursor_execute", note)
-    history.record_experiment(build("e1"))
+    experiment = split(build("e1"))
+    history.record_experiment(experiment)
     assert written == []
-    history.record_experiment(replace(build("e1"), slots=build("e1").slots[:-1]))
+    history.record_experiment(replace(experiment, slots=experiment.slots[:-1]))
     assert [statement.split()[0] for statement in written] == ["DELETE"]
 
 
