@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,18 +28,23 @@ from autotuner.config import (
 from autotuner.daemon import Daemon
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.mode import Mode
-from autotuner.domain.ports import MetricsSource, Proposer, Target
+from autotuner.domain.ports import LanedTarget, MetricsSource, Proposer, Target
 from autotuner.forecast.service import Forecaster, ForecastSettings
 from autotuner.history.store import History, open_history
 from autotuner.instruments import Instruments
 from autotuner.journal import Journal, JournalOptions
+from autotuner.metrics.merged import MergedSource
 from autotuner.metrics.scrape import PrometheusTextSource
 from autotuner.observer import Horizon, Observer
+from autotuner.probing import Probing
 from autotuner.resources import resource_folder
 from autotuner.service import Job, Service
+from autotuner.sidelines import Sidelines
 from autotuner.targets.capabilities import check_space
+from autotuner.targets.split import SplitTarget
+from autotuner.targets.split_quality import LaneProber, MergedFeedback
 from autotuner.targets.worker import WorkerTarget
-from autotuner.tuner import Rules, Tuner
+from autotuner.tuner import Fdr, Rules, Tuner
 from autotuner.watch import Watch, WatchOptions
 
 DELIVER_EVERY_S = 2.0
@@ -78,16 +85,14 @@ def build_daemon(
     """One target's daemon against the live target."""
     field = f"targets.{target.name}.admin_token_file"
     token = read_secret(target.admin_token_file, field, for_header=True)
-    live = WorkerTarget(target.url, token, target.timeout_s)
-    check_reachable_space(live, policy)
-    ends = Ends(
-        target=live,
-        metrics=PrometheusTextSource(target.url, target.timeout_s),
-        stale_s=max(60.0, 5 * config.cycle_s),
-    )
+    workers = tuple(WorkerTarget(url, token, target.timeout_s) for url in target.urls)
+    for worker in workers:
+        check_reachable_space(worker, policy)
+    sources = [PrometheusTextSource(url, target.timeout_s) for url in target.urls]
+    ends = live_ends(workers, sources, stale_s=max(60.0, 5 * config.cycle_s))
     forecaster = Forecaster(_forecast_settings(policy.forecast))
     return assemble(
-        target.name, target.url, policy, history, instruments, ends, forecaster,
+        target.name, ", ".join(target.urls), policy, history, instruments, ends, forecaster,
         receivers=receivers, mode=target.mode,
     )  # fmt: skip
 
@@ -103,11 +108,30 @@ def check_reachable_space(target: WorkerTarget, policy: Policy) -> None:
 
 @dataclass(frozen=True)
 class Ends:
-    """The two ends of a loop: what is tuned, and where its numbers come from."""
+    """The two ends of a loop: what is tuned, and where its numbers come from.
+
+    `laned`: the target where its lanes can run two settings at once. `sidelines`: what else it
+    tells.
+    """
 
     target: Target
     metrics: MetricsSource
     stale_s: float
+    laned: LanedTarget | None = None
+    sidelines: Sidelines | None = None
+    replicas: int = 1
+
+
+def live_ends(
+    workers: Sequence[WorkerTarget], sources: Sequence[MetricsSource], stale_s: float
+) -> Ends:
+    """One worker with its metrics, or several as one target of two lanes."""
+    if len(workers) == 1:
+        beside = Sidelines(Probing(workers[0]), workers[0])
+        return Ends(workers[0], sources[0], stale_s, sidelines=beside)
+    split = SplitTarget(workers)
+    beside = Sidelines(Probing(LaneProber(split, workers)), MergedFeedback(split, workers))
+    return Ends(split, MergedSource(sources), stale_s, split, beside, len(workers))
 
 
 def assemble(
@@ -123,18 +147,8 @@ def assemble(
     mode: Mode = Mode.ACTIVE,
 ) -> Daemon:
     """A daemon from its parts: the live service and the replay differ only in `ends`."""
-    slo, space, proposing = policy.slo.to_domain(), policy.space(), policy.proposer
-    rules = Rules(
-        target=name,
-        space=space,
-        slo=slo,
-        plan=policy.experiment.to_domain(),
-        goal_attainment=proposing.goal_attainment,
-        min_requests=proposing.min_requests,
-        pause_s=proposing.pause_s,
-        retry_s=proposing.retry_s,
-    )
-    identity = f"{socket.gethostname()}:{os.getpid()}"
+    space, proposing = policy.space(), policy.proposer
+    rules = _rules(name, policy, ends.replicas)
     watching = WatchOptions(
         target=name,
         bucket_s=policy.forecast.bucket_s,
@@ -143,21 +157,52 @@ def assemble(
         rules=tuple(map(_rule, policy.alerts)),
         receivers=receivers,
     )
-    journal = JournalOptions(identity, name, url, proposing.quarantine_s, proposing.pause_s)
+    journal = JournalOptions(
+        daemon_id=f"{socket.gethostname()}:{os.getpid()}",
+        target=name,
+        url=url,
+        quarantine_s=proposing.quarantine_s,
+        pause_s=proposing.pause_s,
+        experiment=policy.experiment,
+        replicas=ends.replicas,
+    )
     history.record_target(
         name, kind="worker", url=url, at=time.time(), info=history.target_info(name)
     )
+    noise_s = rules.noise_s if rules.plan_from_noise else 0.0
+    horizon = Horizon(proposing.observe_s, ends.stale_s, noise_s)
     return Daemon(
         name=name,
         target=ends.target,
-        observer=Observer(
-            ends.target, ends.metrics, slo, Horizon(proposing.observe_s, ends.stale_s)
-        ),
+        laned=ends.laned,
+        observer=Observer(ends.target, ends.metrics, rules.slo, horizon, ends.sidelines),
         watch=Watch(history, forecaster, watching),
         tuner=Tuner(rules, build_proposer(policy)),
         journal=Journal(history, journal, space),
         instruments=instruments,
         mode=mode,
+    )
+
+
+def _rules(name: str, policy: Policy, replicas: int) -> Rules:
+    proposing, testing = policy.proposer, policy.experiment
+    return Rules(
+        target=name,
+        space=policy.space(),
+        slo=policy.slo.to_domain(),
+        plan=testing.to_domain(replicas),
+        goal_attainment=proposing.goal_attainment,
+        min_requests=proposing.min_requests,
+        pause_s=proposing.pause_s,
+        retry_s=proposing.retry_s,
+        plan_from_noise=testing.plan_from_noise,
+        noise_s=testing.noise_s,
+        fdr=Fdr(testing.fdr),
+        confirm=testing.confirm,
+        quarantine_s=proposing.quarantine_s,
+        drift_factor=math.inf if testing.drift_factor is None else testing.drift_factor,
+        drift_hold_s=testing.drift_hold_s,
+        retest=testing.retest,
     )
 
 

@@ -13,8 +13,9 @@ from autotuner.domain.errors import (
     TargetError,
     TargetUnavailableError,
 )
+from autotuner.domain.knobs import Settings
 from autotuner.domain.mode import Mode
-from autotuner.domain.ports import LiveSettings, Target
+from autotuner.domain.ports import LanedTarget, LiveSettings, Target
 from autotuner.instruments import Instruments
 from autotuner.journal import Journal
 from autotuner.observer import Observer
@@ -26,7 +27,10 @@ log = structlog.get_logger()
 
 @dataclass
 class Daemon:
-    """Keeps one target at its best settings. `run_cycle` is all it does; others call it on time."""
+    """Keeps one target at its best settings. `run_cycle` is all it does; others call it on time.
+
+    `laned`: the target once more, where its lanes can run two settings at once.
+    """
 
     name: str
     target: Target
@@ -37,6 +41,7 @@ class Daemon:
     instruments: Instruments
     mode: Mode = Mode.ACTIVE
     state: TunerState | None = None
+    laned: LanedTarget | None = None
 
     def run_cycle(self, now: float) -> str:
         """One turn of the loop at `now` (s since the epoch); returns what was done and why.
@@ -49,9 +54,11 @@ class Daemon:
         if self.state is None:
             if seen.live is None:
                 return self._told(Action.HOLD, seen.problem or "waiting for the target", now)
-            self.state = self.journal.wake(seen.live, self.mode, now)
-        state = replace(self.state, mode=wishes.mode or self.state.mode)
-        seen = self.watch.look(replace(seen, wish=wishes.wish), now)
+            # Whatever happened before, of two lanes' settings only one is told.
+            self.state = self._to_be_settled(self.journal.wake(seen.live, self.mode, now))
+        state = self._in_mode(wishes.mode or self.state.mode, self.state)
+        declared = self.journal.declared(now) if state.experiment is None else None
+        seen = self.watch.look(replace(seen, wish=wishes.wish, declared=declared), now)
         decision = self.tuner.decide(state, seen, now)
         number = self.journal.record(state, decision, seen, now)
         self.state = self._act(state, decision, seen, number, now)
@@ -75,16 +82,36 @@ class Daemon:
     ) -> TunerState:
         """Applies what was decided and recorded; what is unknown is read back in the next cycle."""
         if decision.apply is None:
-            return replace(decision.state, intended=decision.state.intended or seen.live)
+            after = replace(decision.state, intended=decision.state.intended or seen.live)
+            # Where a person changed one lane, what was adopted belongs on the other one too.
+            return after if after.incumbent == before.incumbent else self._to_be_settled(after)
         try:
-            if seen.live is None:
-                raise TargetUnavailableError("the target does not answer")
-            applied = self.target.apply(decision.apply, seen.live, decision.reason)
+            applied = self._apply(decision, decision.apply, seen.live)
         except TargetError as problem:
             return self._failed(before, decision, number, problem, now)
         self.journal.applied(number, now, applied.generation)
         after = replace(decision.state, intended=applied, unconfirmed=None, unsettled=False)
         return self._opened(after, applied, now) if decision.opens_slot else after
+
+    def _apply(
+        self, decision: Decision, settings: Settings, live: LiveSettings | None
+    ) -> LiveSettings:
+        if live is None:
+            raise TargetUnavailableError("the target does not answer")
+        if decision.lanes is None:
+            return self.target.apply(settings, live, decision.reason)
+        assert self.laned is not None, "a split is planned for a target of two lanes only"
+        return self.laned.apply_lanes(decision.lanes, live, decision.reason)
+
+    def _in_mode(self, mode: Mode, state: TunerState) -> TunerState:
+        changed = replace(state, mode=mode)
+        return changed if mode is state.mode else self._to_be_settled(changed)
+
+    def _to_be_settled(self, state: TunerState) -> TunerState:
+        """The incumbent is applied to every lane in the next cycle, where there are two."""
+        if self.laned is None or state.mode is not Mode.ACTIVE:
+            return state
+        return replace(state, unsettled=True)
 
     def _opened(self, state: TunerState, applied: LiveSettings, now: float) -> TunerState:
         """The slot that just began, recorded at once: a crash must find it."""

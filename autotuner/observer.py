@@ -21,6 +21,7 @@ from autotuner.domain.telemetry import (
     Window,
 )
 from autotuner.metrics.window import WindowRefusedError, between
+from autotuner.sidelines import Sidelines
 from autotuner.tuner import Observation, Traffic
 
 MAX_STEPS = 4000  # chosen: about two minutes of engine steps, plenty for four coefficients
@@ -28,17 +29,36 @@ MAX_STEPS = 4000  # chosen: about two minutes of engine steps, plenty for four c
 
 @dataclass(frozen=True)
 class Horizon:
-    """How far back the observer looks, seconds. `stale_s`: a window longer than this is no news."""
+    """How far back the observer looks, seconds. `stale_s`: a window longer than this is no news.
+
+    `noise_s`: the past that tests are planned from.
+    """
 
     observe_s: float
     stale_s: float
+    noise_s: float = 0.0
+
+    @property
+    def kept_s(self) -> float:
+        return max(self.observe_s, self.noise_s)
 
 
 class Observer:
-    """Keeps the cursors and the recent past of one target between cycles."""
+    """Keeps the cursors and the recent past of one target between cycles.
 
-    def __init__(self, target: Target, metrics: MetricsSource, slo: SLO, horizon: Horizon) -> None:
+    `sidelines`: what else a running test is told, where the target has it.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        metrics: MetricsSource,
+        slo: SLO,
+        horizon: Horizon,
+        sidelines: Sidelines | None = None,
+    ) -> None:
         self._target, self._metrics, self._slo, self._horizon = target, metrics, slo, horizon
+        self._sidelines = sidelines or Sidelines()
         self._snapshot: Snapshot | None = None
         self._boot: str | None = None
         self._cursor = 0
@@ -56,7 +76,10 @@ class Observer:
             self._read_steps()
         except TargetError as problem:
             return Observation(live=None, problem=f"the target can't be read: {problem}")
+        before = self._snapshot
         window, trouble = self._window()
+        fresh = self._snapshot if self._snapshot is not before else None
+        beside = self._sidelines.look(experiment, live, fresh)
         return Observation(
             live=live,
             batch=batch,
@@ -64,6 +87,10 @@ class Observer:
             window=window,
             steps=tuple(self._steps),
             problem=trouble,
+            probes=beside.probes,
+            feedback=beside.feedback,
+            readings=beside.readings,
+            recent=() if experiment else self._lately(live, self._horizon.noise_s),
         )
 
     def _follow_boot(self, live: LiveSettings) -> None:
@@ -73,6 +100,7 @@ class Observer:
         self._boot, self._cursor, self._step_cursor, self._snapshot = live.boot_id, 0, 0, None
         self._recent.clear()
         self._steps.clear()
+        self._sidelines.rebooted()
 
     def _exposures(self, live: LiveSettings, experiment: Experiment | None) -> ExposureBatch:
         batch = self._target.exposures(self._cursor)
@@ -81,7 +109,7 @@ class Observer:
         if batch.overrun:
             self._overrun_at = live.now
         began = experiment.slots[0].started_at if experiment and experiment.slots else live.now
-        self._forget_before(min(began, live.now - self._horizon.observe_s))
+        self._forget_before(min(began, live.now - self._horizon.kept_s))
         hole = self._overrun_at is not None and self._overrun_at >= began
         wanted = tuple(e for e in self._recent if e.arrival >= began) if experiment else ()
         return replace(batch, exposures=wanted, overrun=hole)
@@ -115,8 +143,11 @@ class Observer:
             return None, str(problem)
         return window, None if window.valid else "latencies are not numbers though requests ended"
 
+    def _lately(self, live: LiveSettings, seconds: float) -> tuple[Exposure, ...]:
+        return tuple(e for e in self._recent if e.arrival >= live.now - seconds)
+
     def _traffic(self, live: LiveSettings) -> Traffic:
-        recent = [e for e in self._recent if e.arrival >= live.now - self._horizon.observe_s]
+        recent = self._lately(live, self._horizon.observe_s)
         return summarise(recent, live, self._slo, self._horizon.observe_s)
 
 

@@ -183,6 +183,7 @@ def events(decision: Decision) -> tuple[Condition, ...]:
         "SettingsDrift": Builtin.DRIFT,
         "TargetRestarted": Builtin.RESTARTED,
         "ExperimentHarmful": Builtin.HARMFUL,
+        "AAFailed": Builtin.AA_FAILED,
     }
     kind = named.get(decision.alert or "")
     return (Condition(kind, True, decision.reason),) if kind else ()

@@ -18,6 +18,7 @@ class Builtin(StrEnum):
     HARD_LIMIT = "HardLimitBreached"
     DRIFT = "SettingsDrift"
     RESTARTED = "TargetRestarted"
+    AA_FAILED = "AAFailed"
 
     @property
     def severity(self) -> Severity:
@@ -37,6 +38,7 @@ _HABITS: dict[Builtin, tuple[Severity, Timing]] = {
     Builtin.HARMFUL: (Severity.WARNING, _EVENT),
     Builtin.HARD_LIMIT: (Severity.CRITICAL, _EVENT),
     Builtin.RESTARTED: (Severity.WARNING, _EVENT),
+    Builtin.AA_FAILED: (Severity.CRITICAL, _EVENT),
     Builtin.DRIFT: (Severity.WARNING, Timing(for_s=0.0, resolve_for_s=60.0)),
 }
 

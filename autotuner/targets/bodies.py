@@ -8,7 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from autotuner.domain.knobs import Value
 from autotuner.domain.ports import LiveSettings
-from autotuner.domain.telemetry import Exposure, ExposureBatch, Outcome, StepRecord
+from autotuner.domain.telemetry import (
+    Exposure,
+    ExposureBatch,
+    FeedbackScore,
+    Outcome,
+    ProbeReading,
+    StepRecord,
+)
 from autotuner.targets.capabilities import Capabilities, Capability, Choices, IntRange
 
 
@@ -133,3 +140,33 @@ class StepsBody(_RingBody):
 
     def to_domain(self) -> tuple[StepRecord, ...]:
         return tuple(one.to_domain() for one in self.steps)
+
+
+class ProbeBody(_Body):
+    """`POST /admin/probe`; shares in 0..1."""
+
+    generation: int = Field(ge=1)
+    agreement: float = Field(ge=0, le=1)
+    accuracy: float | None = Field(default=None, ge=0, le=1)
+
+    def to_domain(self, at: float) -> ProbeReading:
+        """The reading, of lane 0, made `at` (target's clock)."""
+        return ProbeReading(at, self.generation, 0, self.agreement, self.accuracy)
+
+
+class _FeedbackBody(_Body):
+    id: str = Field(min_length=1)
+    score: float = Field(ge=0, le=1)
+    at: float
+
+    def to_domain(self) -> FeedbackScore:
+        return FeedbackScore(self.at, self.id, self.score)
+
+
+class FeedbackBody(_RingBody):
+    """`GET /admin/feedback`."""
+
+    feedback: list[_FeedbackBody]
+
+    def to_domain(self) -> tuple[FeedbackScore, ...]:
+        return tuple(one.to_domain() for one in self.feedback)

@@ -44,6 +44,10 @@ class AdminClient:
         """
         return self._ask("PUT", path, kind, json=body)
 
+    def post(self, path: str, kind: type[Body], body: dict[str, Any]) -> Body:
+        """The parsed answer; sent once, never again. Raises as `get` does."""
+        return self._ask("POST", path, kind, json=body)
+
     def close(self) -> None:
         self._session.close()
 

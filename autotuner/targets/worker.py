@@ -7,8 +7,20 @@ from collections.abc import Sequence
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import LiveSettings
-from autotuner.domain.telemetry import Exposure, ExposureBatch, StepRecord
-from autotuner.targets.bodies import ExposuresBody, SettingsBody, StepsBody
+from autotuner.domain.telemetry import (
+    Exposure,
+    ExposureBatch,
+    FeedbackScore,
+    ProbeReading,
+    StepRecord,
+)
+from autotuner.targets.bodies import (
+    ExposuresBody,
+    FeedbackBody,
+    ProbeBody,
+    SettingsBody,
+    StepsBody,
+)
 from autotuner.targets.capabilities import Capabilities
 from autotuner.targets.http import AdminClient
 
@@ -16,20 +28,24 @@ _SETTINGS = "/admin/settings"
 _PAGE_ROWS = 1000  # chosen: about 300 kB of JSON
 _MOST_PAGES = 20
 _PROBE_IDS = "probe-"  # the worker's own requests, which no user sent
+_PROBE_TIMEOUT_S = 120.0  # chosen: the first probe waits for the float32 model to load and answer
 
 
 class WorkerTarget:
-    """Implements `domain.ports.Target` for the worker behind `url`; for one thread at a time.
+    """Implements `Target`, `Prober` and `FeedbackSource` of `domain.ports` for the worker at `url`.
 
-    Every call raises TargetUnavailableError where no usable answer came, and TargetError where
-    the worker refused (a wrong token, say).
+    For one thread at a time, save `probe`, which another one may call meanwhile. Every call raises
+    TargetUnavailableError where no usable answer came, and TargetError where the worker refused
+    (a wrong token, say).
 
     `token` is the admin token, None where the worker has none (it then answers loopback only).
-    `timeout_s` bounds the wait for a connection and for each part of an answer.
+    `timeout_s` bounds the wait for a connection and for each part of an answer; a probe has two
+    minutes.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout_s: float = 5.0) -> None:
         self._admin = AdminClient(url, token, timeout_s)
+        self._probing = AdminClient(url, token, max(timeout_s, _PROBE_TIMEOUT_S))
 
     def read_settings(self) -> LiveSettings:
         return self._admin.get(_SETTINGS, SettingsBody).live()
@@ -74,8 +90,28 @@ class WorkerTarget:
         page = self._admin.get("/admin/steps", StepsBody, after=after, limit=_PAGE_ROWS)
         return page.to_domain(), page.next
 
+    def probe(self) -> ProbeReading:
+        """What golden answers say of the settings in force; takes about a second, at first more.
+
+        Raises TargetError where the settings changed meanwhile: probe again.
+        """
+        said = self._probing.post("/admin/probe", ProbeBody, {})
+        return said.to_domain(self._probing.get(_SETTINGS, SettingsBody).now)
+
+    def feedback(self, after: int) -> tuple[Sequence[FeedbackScore], int]:
+        """Users' scores after the cursor, and the next cursor; 0 at first and after a restart."""
+        scores: list[FeedbackScore] = []
+        for _ in range(_MOST_PAGES):
+            page = self._admin.get("/admin/feedback", FeedbackBody, after=after, limit=_PAGE_ROWS)
+            scores.extend(page.to_domain())
+            after = page.next
+            if len(page.feedback) < _PAGE_ROWS:
+                break
+        return scores, after
+
     def close(self) -> None:
         self._admin.close()
+        self._probing.close()
 
     def _exposure_page(self, after: int) -> ExposureBatch:
         page = self._admin.get("/admin/exposures", ExposuresBody, after=after, limit=_PAGE_ROWS)

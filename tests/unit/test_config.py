@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from autotuner.config import (
     load_config,
     load_policy,
     parse_config,
+    parse_plan,
     parse_policy,
     read_secret,
 )
 from autotuner.domain.errors import ConfigError
+from autotuner.domain.experiment import Design, Guardrail
 from autotuner.domain.knobs import Settings
 from autotuner.domain.mode import Mode
 from autotuner.resources import resource_folder
@@ -31,6 +34,10 @@ def policy(**changes: Any) -> dict[str, Any]:
     return {"name": "p", "slo": {"ttft_s": 1.0}, "knobs": {"k": {"levels": [1, 2]}}, **changes}
 
 
+def rules(**changes: Any) -> dict[str, Any]:
+    return policy(experiment=changes)
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [
@@ -41,6 +48,16 @@ def policy(**changes: Any) -> dict[str, Any]:
         (config(targets=[{"name": "a b", "url": "http://x"}]), "targets.0.name='a b'"),
         (config(targets=[{"name": "a", "url": "ftp://x"}]), "targets.0.url='ftp://x'"),
         (config(targets=[{"name": "a", "url": "http://x"}] * 2), "share a name"),
+        (config(targets=[{"name": "a"}]), "no address: give url, or replicas"),
+        (
+            config(targets=[{"name": "a", "url": "http://x", "replicas": ["http://y"] * 2}]),
+            "either url or replicas, not both",
+        ),
+        (config(targets=[{"name": "a", "replicas": ["http://x"]}]), "give it as url"),
+        (
+            config(targets=[{"name": "a", "replicas": ["http://x", "http://x/"]}]),
+            "replicas repeat",
+        ),
         ([1], "expected keys and values"),
     ],
 )
@@ -60,6 +77,22 @@ def test_a_bad_configuration_names_field_and_value(data: Any, told: str) -> None
         (policy(experiment={"max_pairs": 6}), "experiment.max_pairs=6"),
         (policy(experiment={"slot_s": 5, "cooldown_s": 5}), "shorten it"),
         (policy(experiment={"washout_min_s": 60}), "is above washout_max_s"),
+        (rules(outcome="speed"), "experiment.outcome='speed': 'speed' is no measure"),
+        (rules(guardrails=[{"measure": "p99", "margin": 1}]), "guardrails.0.measure='p99'"),
+        (rules(guardrails=[{"measure": "e2el", "margin": 0}]), "guardrails.0.margin=0"),
+        (rules(guardrails=[{"measure": "quality", "margin": 1}]), "can't be exceeded"),
+        (rules(guardrails=[{"measure": "e2el", "margin": 0.1}] * 2), "measures repeat"),
+        (
+            rules(outcome="e2el", guardrails=[{"measure": "e2el", "margin": 0.1}]),
+            "outcome='e2el' is among the guardrails",
+        ),
+        (rules(outcome="cost"), "needs price_per_hour"),
+        (rules(covariates=["weather"]), "experiment.covariates.0='weather'"),
+        (rules(covariates=["offered_load"] * 2), "names repeat"),
+        (rules(design="crossover"), "experiment.design='crossover'"),
+        (rules(fdr="bh"), "experiment.fdr='bh'"),
+        (rules(retest=True), "needs drift_factor"),
+        (rules(max_temperature_c=0), "experiment.max_temperature_c=0"),
         (policy(alerts=[{"name": "x", "series": "s"}]), "exactly one of above, below"),
     ],
 )
@@ -134,7 +167,7 @@ def test_a_targets_mode_is_one_of_three() -> None:
 
 def test_the_schema_knows_every_key() -> None:
     schema = json_schema()
-    assert set(schema) == {"config", "policy"}
+    assert set(schema) == {"config", "policy", "plan"}
     assert "cycle_s" in schema["config"]["properties"]
 
 
@@ -144,3 +177,82 @@ def test_levels_become_a_space_in_the_policys_order() -> None:
     ).space()
     assert space.names == ("b", "a")
     assert space.at((1, 0)) == Settings({"a": "x", "b": 2})
+
+
+def test_what_a_policy_says_of_tests_becomes_their_plan() -> None:
+    said = rules(
+        outcome="cost",
+        guardrails=[{"measure": "error_share", "margin": 0.02, "prior_sd": 0.01}],
+        covariates=["offered_load"],
+        price_per_hour=4.5,
+        confidence=0.9,
+        max_temperature_c=85,
+        max_out_of_memory=1,
+    )
+    plan = parse_policy(said).experiment.to_domain()
+    assert plan.outcome == "cost"
+    assert plan.guardrails == (Guardrail("error_share", 0.02, 0.01),)
+    assert (plan.covariates, plan.price_per_hour) == (("offered_load",), 4.5)
+    assert (plan.limits.max_temperature_c, plan.limits.max_out_of_memory) == (85, 1)
+    assert plan.alpha == pytest.approx(0.1)
+    bare = parse_policy(policy()).experiment.to_domain()
+    assert bare.guardrails == ()
+    assert math.isnan(bare.price_per_hour)
+    assert math.isinf(bare.limits.max_temperature_c)
+
+
+def test_replicas_are_split_unless_the_policy_says_otherwise() -> None:
+    def design(replicas: int, **said: Any) -> Design:
+        return parse_policy(rules(**said)).experiment.to_domain(replicas).design
+
+    assert (design(1), design(2)) == (Design.SWITCHBACK, Design.SPLIT)
+    assert design(3, design="switchback") is Design.SWITCHBACK
+    with pytest.raises(ConfigError, match="needs two replicas"):
+        design(1, design="split")
+    pair = {"name": "a", "replicas": ["http://x", "http://y"]}
+    assert parse_config({"targets": [pair]}).targets[0].urls == ("http://x", "http://y")
+    assert parse_config(config()).targets[0].urls == ("http://127.0.0.1:8000",)
+
+
+def test_the_default_policy_watches_errors_and_what_answers_are_worth() -> None:
+    rails = load_policy("default", POLICIES).experiment.to_domain().guardrails
+    assert {rail.measure: rail.margin for rail in rails} == {"error_share": 0.02, "quality": 0.05}
+
+
+def test_an_operators_test_changes_only_what_it_names() -> None:
+    plan = parse_plan(
+        {
+            "target": "a",
+            "name": "larger batches",
+            "changes": {"k": 2},
+            "experiment": {"slot_s": 20, "outcome": "e2el"},
+        }
+    )
+    assert plan.payload() == {"changes": {"k": 2}, "plan": {"slot_s": 20.0, "outcome": "e2el"}}
+    own = parse_policy(rules(max_pairs=40, guardrails=[{"measure": "ttft", "margin": 0.1}]))
+    merged = own.experiment.with_changes(plan.overrides(), "plan")
+    assert (merged.slot_s, merged.outcome, merged.max_pairs) == (20, "e2el", 40)
+    assert merged.to_domain().guardrails == (Guardrail("ttft", 0.1),)
+    assert parse_plan({"target": "a", "name": "A/A"}).payload() == {"changes": {}, "plan": {}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"target": ""}, "target=''"),
+        ({"experiment": {"slots": 3}}, "experiment.slots: unknown key"),
+        ({"experiment": {"max_pairs": 3}}, "experiment.max_pairs=3"),
+        ({"experiment": {"fdr": "none"}}, "experiment.fdr: unknown key"),
+        ({"changes": {"k": [1]}}, "changes.k"),
+    ],
+)
+def test_a_bad_plan_names_field_and_value(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_plan({"target": "a", "name": "n", **changes})
+    assert told in str(error.value)
+
+
+def test_what_does_not_fit_the_policy_is_told_when_they_meet() -> None:
+    plan = parse_plan({"target": "a", "name": "n", "experiment": {"slot_s": 4}})
+    with pytest.raises(ConfigError, match=r"tests\.yaml:\n.*leaves nothing of slot_s=4"):
+        parse_policy(policy()).experiment.with_changes(plan.overrides(), "tests.yaml")

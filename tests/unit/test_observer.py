@@ -6,11 +6,15 @@ import math
 
 import pytest
 
+from autotuner.domain.errors import TargetUnavailableError
+from autotuner.domain.experiment import Arm, Experiment, Plan, Slot
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import LiveSettings
 from autotuner.domain.slo import SLO
-from autotuner.domain.telemetry import Exposure, Outcome
-from autotuner.observer import summarise
+from autotuner.domain.telemetry import Exposure, Outcome, Snapshot
+from autotuner.observer import Horizon, Observer, summarise
+from autotuner.targets.capabilities import Capability, IntRange
+from autotuner.targets.memory import MemoryTarget
 
 LIVE = LiveSettings(Settings({"k": 1}), 5, "boot", 0.0, 100.0)
 SLO_1S = SLO(ttft_s=1.0)
@@ -58,3 +62,51 @@ def test_nothing_seen_is_not_zero_attainment() -> None:
 def test_the_rate_of_a_short_past_is_taken_over_that_past() -> None:
     traffic = summarise([request(98), request(99)], LIVE, SLO_1S, 60.0)
     assert traffic.workload.rate_rps == pytest.approx(1.0)
+
+
+class Scrapes:
+    """Gives these snapshots in turn; None fails."""
+
+    def __init__(self, *snapshots: Snapshot | None) -> None:
+        self._snapshots = list(snapshots)
+
+    def snapshot(self) -> Snapshot:
+        found = self._snapshots.pop(0)
+        if found is None:
+            raise TargetUnavailableError("no page")
+        return found
+
+
+def hot(at: float, heat: float) -> Snapshot:
+    return Snapshot(at, {"requests": 0.0}, {"temperature_c": heat})
+
+
+def observer(metrics: Scrapes, clock: list[float], noise_s: float = 0.0) -> Observer:
+    memory = MemoryTarget({"k": 1}, {"k": Capability(IntRange(1, 9))}, lambda: clock[0])
+    for arrival in (10.0, 60.0, 95.0):
+        memory.finish(request(arrival, (1, 1)))
+    return Observer(memory, metrics, SLO_1S, Horizon(20.0, 60.0, noise_s))
+
+
+def test_a_running_test_is_told_what_the_gauges_said_and_a_failed_scrape_adds_nothing() -> None:
+    clock = [100.0]
+    seeing = observer(Scrapes(hot(100, 60), hot(105, 70), None, hot(115, 80)), clock)
+    slot = Slot(0, Arm.CONTROL, 1, 101.0)
+    one = Settings({"k": 1})
+    test = Experiment("e", "t", one, one, Plan(), 1, 0.0, slots=(slot,))
+    assert seeing.observe(None).readings == ()
+    heats = []
+    for clock[0] in (105.0, 110.0, 115.0):
+        heats.append([r.gauges["temperature_c"] for r in seeing.observe(test).readings])
+    assert heats == [[60, 70], [60, 70], [60, 70, 80]]
+
+
+def test_the_past_that_tests_are_planned_from_is_told_between_them() -> None:
+    seeing = observer(Scrapes(*[hot(100, 60)] * 2), [100.0], noise_s=50.0)
+    seen = seeing.observe(None)
+    assert [e.arrival for e in seen.recent] == [60.0, 95.0]
+    assert seen.traffic is not None
+    assert seen.traffic.requests == 1
+    one = Settings({"k": 1})
+    running = Experiment("e", "t", one, one, Plan(), 1, 0.0)
+    assert seeing.observe(running).recent == ()

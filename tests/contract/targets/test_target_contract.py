@@ -1,6 +1,7 @@
 """One suite for whatever implements `domain.ports.Target`: in memory, and the worker over HTTP.
 
-The worker is the real front on a real socket; the engine behind it repeats its prompt.
+The worker is the real front on a real socket; the engine behind it repeats its prompt. Each of the
+two is also tried as the replicas of a split target.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,7 @@ from autotuner.domain.ports import LiveSettings, Target
 from autotuner.domain.telemetry import Exposure, Outcome, StepRecord
 from autotuner.targets.capabilities import Capabilities, Capability, Choices, IntRange
 from autotuner.targets.memory import MemoryTarget
+from autotuner.targets.split import SplitTarget
 from autotuner.targets.worker import WorkerTarget
 
 pytestmark = pytest.mark.process
@@ -69,9 +71,10 @@ class TunedTarget(Target, Protocol):
 
 
 class World(Protocol):
-    """A target, and what a test does to it from outside."""
+    """A target of some replicas, and what a test does to it from outside."""
 
     target: TunedTarget
+    replicas: int
 
     def serve(self, output_tokens: int) -> None:
         """One request comes and is served."""
@@ -86,10 +89,16 @@ class World(Protocol):
         ...
 
 
+def ticking() -> Callable[[], float]:
+    ticks = itertools.count(1000)
+    return lambda: float(next(ticks))
+
+
 class MemoryWorld:
-    def __init__(self) -> None:
-        ticks = itertools.count(1000)
-        self._clock: Callable[[], float] = lambda: float(next(ticks))
+    replicas = 1
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._memory = MemoryTarget(INITIAL, KNOBS, self._clock)
         self.target: TunedTarget = self._memory
 
@@ -123,6 +132,7 @@ class MemoryWorld:
 
 
 class WorkerWorld:
+    replicas = 1
     TOKEN = "a-token-for-the-contract-suite"
     SCRIPT = Path(__file__).parents[2] / "integration" / "worker_front" / "fake_engine.py"
 
@@ -164,19 +174,54 @@ class WorkerWorld:
         self._child.stdout.close()
 
 
+class SplitWorld:
+    """Two worlds of one kind as one; each request goes to the other one in turn."""
+
+    replicas = 2
+
+    def __init__(self, worlds: Sequence[World], clock: Callable[[], float]) -> None:
+        self._worlds, self._clock = worlds, clock
+        self._turns = itertools.cycle(worlds)
+        self._join()
+
+    def _join(self) -> None:
+        self.target: TunedTarget = SplitTarget([w.target for w in self._worlds], self._clock)
+
+    def serve(self, output_tokens: int) -> None:
+        next(self._turns).serve(output_tokens)
+
+    def end(self) -> None:
+        for world in self._worlds:
+            world.end()
+
+    def again(self) -> None:
+        for world in self._worlds:
+            world.again()
+        self._join()
+
+
 @contextlib.contextmanager
 def made(kind: str, folder: Path) -> Iterator[World]:
-    if kind == "memory":
-        yield MemoryWorld()
-        return
-    worker = WorkerWorld(folder)
-    try:
-        yield worker
-    finally:
-        worker.end()
+    with contextlib.ExitStack() as ends:
+
+        def worker(name: str) -> World:
+            (folder / name).mkdir()
+            world = WorkerWorld(folder / name)
+            ends.callback(world.end)
+            return world
+
+        clock = ticking()
+        if kind == "memory":
+            yield MemoryWorld(clock)
+        elif kind == "worker":
+            yield worker("one")
+        elif kind == "split-memory":
+            yield SplitWorld([MemoryWorld(clock), MemoryWorld(clock)], clock)
+        else:
+            yield SplitWorld([worker("one"), worker("two")], time.monotonic)
 
 
-KINDS = ("memory", "worker")
+KINDS = ("memory", "worker", "split-memory", "split-workers")
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -225,7 +270,7 @@ def test_capabilities_say_what_each_knob_takes(world: World) -> None:
 def test_applying_raises_the_generation_and_runs(world: World) -> None:
     before = world.target.read_settings()
     now = applied(world, before, max_num_seqs=8, schedule_policy="length-grouped")
-    assert now.generation == before.generation + 1
+    assert now.generation == before.generation + world.replicas
     assert now.boot_id == before.boot_id
     assert now.settings["max_num_seqs"] == 8
     read = world.target.read_settings()
@@ -236,7 +281,7 @@ def test_applying_raises_the_generation_and_runs(world: World) -> None:
 def test_the_same_settings_are_a_new_generation(world: World) -> None:
     first = world.target.read_settings()
     second = applied(world, first)
-    assert second.generation == first.generation + 1
+    assert second.generation == first.generation + world.replicas
     assert dict(second.settings) == dict(first.settings)
 
 
@@ -295,7 +340,8 @@ def test_an_exposure_tells_what_was_served_and_under_which_generation(world: Wor
     world.serve(1)
     first, second = world.target.exposures(start).exposures
     assert (first.generation_start, first.generation_end) == (generation, generation)
-    assert (second.generation_start, second.generation_end) == (generation + 1, generation + 1)
+    later = generation + world.replicas
+    assert (second.generation_start, second.generation_end) == (later, later)
     assert first.outcome is Outcome.LENGTH
     assert first.served
     assert first.output_tokens == 3
@@ -344,7 +390,7 @@ def test_a_restart_is_a_new_boot_with_an_empty_log(mortal_world: World) -> None:
     mortal_world.again()
     new = mortal_world.target.read_settings()
     assert new.boot_id != old.boot_id
-    assert new.generation == 1
+    assert new.generation == mortal_world.replicas
     assert (mortal_world.target.exposures(0).exposures, newest(mortal_world)) == ((), 0)
     with pytest.raises(StaleGenerationError):
         applied(mortal_world, old)

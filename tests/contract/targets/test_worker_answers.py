@@ -21,6 +21,7 @@ from autotuner.domain.errors import (
 )
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import LiveSettings
+from autotuner.domain.telemetry import FeedbackScore, ProbeReading
 from autotuner.targets.worker import WorkerTarget
 
 pytestmark = pytest.mark.process
@@ -75,6 +76,9 @@ def answering(*answers: tuple[int, Any], delay_s: float = 0.0) -> Iterator[Scrip
 
         def do_PUT(self) -> None:
             self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def do_POST(self) -> None:
+            self.do_PUT()
 
         def answer(self, body: Any) -> None:
             script.asked.append((self.command, self.path, dict(self.headers), body))
@@ -237,4 +241,81 @@ def test_a_log_that_makes_no_sense_names_the_field(change: dict[str, Any], said:
         target = WorkerTarget(script.url)
         with pytest.raises(TargetUnavailableError, match=said):
             target.exposures(0)
+        target.close()
+
+
+PROBE: dict[str, Any] = {
+    "items": 16,
+    "tokens": 376,
+    "agreement": 0.963,
+    "perplexity": 1.88,
+    "mean_log_prob_drop": 0.0017,
+    "accuracy": None,
+    "seconds": 0.7,
+    "generation": 4,
+}
+
+
+def probe(*answers: tuple[int, Any]) -> ProbeReading:
+    with answering(*answers) as script:
+        target = WorkerTarget(script.url)
+        try:
+            return target.probe()
+        finally:
+            target.close()
+            assert script.asked[0][:2] == ("POST", "/admin/probe")
+            assert script.asked[0][3] == {}
+
+
+def test_a_probe_is_a_reading_of_the_settings_it_met_at_the_workers_time() -> None:
+    assert probe((200, PROBE), (200, SETTINGS)) == ProbeReading(2.0, 4, 0, 0.963)
+    right = {**PROBE, "accuracy": 0.5}
+    assert probe((200, right), (200, SETTINGS)).accuracy == 0.5
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "kind"),
+    [
+        (409, {"error": {"code": "settings_changed", "message": "probe again"}}, TargetError),
+        (500, {"error": {"code": "not_finite", "message": "broken"}}, TargetUnavailableError),
+        (503, {"error": {"code": "not_scored", "message": "no engine"}}, TargetUnavailableError),
+        (200, {**PROBE, "agreement": 1.2}, TargetUnavailableError),
+        (200, {"generation": 4}, TargetUnavailableError),
+        (0, None, TargetUnavailableError),
+    ],
+)
+def test_a_probe_that_failed_is_no_reading(status: int, said: Any, kind: type[TargetError]) -> None:
+    with pytest.raises(kind):
+        probe((status, said))
+
+
+def scores(count: int, after: int) -> dict[str, Any]:
+    rows = [
+        {"seq": after + i, "id": f"cmpl-{after + i}", "score": 0.5, "generation_start": 2,
+         "generation_end": 2, "at": 5.0 + i, "comment_chars": 3}
+        for i in range(1, count + 1)
+    ]  # fmt: skip
+    edges = {"next": after + count, "oldest": 1, "overrun": False}
+    return {"boot_id": "b", "now": 9.0, **edges, "feedback": rows}
+
+
+def test_scores_are_read_page_by_page_from_a_cursor() -> None:
+    with answering((200, scores(1000, 7)), (200, scores(2, 1007))) as script:
+        target = WorkerTarget(script.url)
+        seen, following = target.feedback(7)
+        target.close()
+    assert [asked[1] for asked in script.asked] == [
+        f"/admin/feedback?after={after}&limit=1000" for after in (7, 1007)
+    ]
+    assert (len(seen), following) == (1002, 1009)
+    assert seen[0] == FeedbackScore(6.0, "cmpl-8", 0.5)
+
+
+def test_a_score_outside_its_range_is_refused() -> None:
+    page = scores(1, 0)
+    page["feedback"][0]["score"] = 5
+    with answering((200, page)) as script:
+        target = WorkerTarget(script.url)
+        with pytest.raises(TargetUnavailableError, match=r"feedback\.0\.score"):
+            target.feedback(0)
         target.close()

@@ -1,0 +1,121 @@
+"""What good means for a target, which knobs may move, and how changes are proven."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from autotuner.config.experiment import ExperimentConfig
+from autotuner.config.model import Model, Seconds, Share
+from autotuner.domain.knobs import Knob, KnobSpace, Value
+from autotuner.domain.slo import SLO
+
+
+class SloConfig(Model):
+    """Targets per request; at least one is needed."""
+
+    ttft_s: Seconds | None = Field(None, description="time to first token")
+    gap_max_s: Seconds | None = Field(
+        None, description="largest gap between two tokens of a request"
+    )
+    tpot_s: Seconds | None = Field(None, description="mean time per output token after the first")
+    e2el_s: Seconds | None = Field(None, description="whole request")
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> SloConfig:
+        if all(v is None for v in (self.ttft_s, self.gap_max_s, self.tpot_s, self.e2el_s)):
+            raise ValueError("no target: give at least one of ttft_s, gap_max_s, tpot_s, e2el_s")
+        return self
+
+    def to_domain(self) -> SLO:
+        return SLO(self.ttft_s, self.gap_max_s, self.tpot_s, self.e2el_s)
+
+
+class KnobConfig(Model):
+    """One knob's levels in rising order, and how far one experiment may move it."""
+
+    levels: list[Value] = Field(min_length=1)
+    live: bool = True
+    changes_answers: bool = False
+    max_step: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="levels that one experiment may move this knob; none: any"
+    )
+
+    @field_validator("levels")
+    @classmethod
+    def _distinct(cls, levels: list[Value]) -> list[Value]:
+        if len(set(map(repr, levels))) != len(levels):
+            raise ValueError(f"levels repeat: {levels}")
+        numbers = [v for v in levels if isinstance(v, int | float)]
+        if len(numbers) == len(levels) and sorted(numbers) != numbers:
+            raise ValueError(f"levels must rise: {levels}")
+        return levels
+
+
+class ProposerConfig(Model):
+    """Who thinks of candidates, and when."""
+
+    kind: Literal["ppo", "random", "hill-climb"] = "ppo"
+    agent: str = Field("ppo-v1", description="name under policies/agents, or a path without suffix")
+    goal_attainment: Share = Field(0.99, description="at or above it nothing is tested")
+    min_gain: Share = Field(
+        0.02, description="least predicted gain (attainment points) worth a test"
+    )
+    observe_s: Seconds = Field(60.0, description="traffic that is looked at before a proposal")
+    min_requests: Annotated[int, Field(ge=1)] = 30
+    pause_s: Annotated[float, Field(ge=0)] = Field(60.0, description="rest after an experiment")
+    retry_s: Annotated[float, Field(ge=0)] = Field(
+        300.0, description="rest after nothing was found"
+    )
+    quarantine_s: Seconds = Field(
+        86400.0, description="how long a harmful candidate is not tried again"
+    )
+
+
+class ForecastConfig(Model):
+    """What is forecast and how often."""
+
+    bucket_s: Seconds = Field(300.0, description="length of one point of the series")
+    horizon_s: Seconds = 3600.0
+    refit_s: Seconds = 3600.0
+    history_days: Annotated[float, Field(gt=0)] = 14.0
+    time_limit_s: Seconds = 30.0
+
+
+class AlertRuleConfig(Model):
+    """A rule over one series of the target."""
+
+    name: str
+    tier: Literal["hardware", "framework", "business"] = "framework"
+    series: str
+    above: float | None = None
+    below: float | None = None
+    for_s: Annotated[float, Field(ge=0)] = 60.0
+    severity: Literal["info", "warning", "critical"] = "warning"
+
+    @model_validator(mode="after")
+    def _one_side(self) -> AlertRuleConfig:
+        if (self.above is None) == (self.below is None):
+            raise ValueError(f"rule {self.name}: give exactly one of above, below")
+        return self
+
+
+class Policy(Model):
+    """What good means for a target, which knobs may move, and how changes are proven."""
+
+    name: str
+    slo: SloConfig
+    knobs: dict[str, KnobConfig] = Field(min_length=1)
+    experiment: ExperimentConfig = ExperimentConfig()
+    proposer: ProposerConfig = ProposerConfig()
+    forecast: ForecastConfig = ForecastConfig()
+    alerts: tuple[AlertRuleConfig, ...] = ()
+
+    def space(self) -> KnobSpace:
+        return KnobSpace(
+            tuple(
+                Knob(name, tuple(k.levels), k.live, k.changes_answers, k.max_step)
+                for name, k in self.knobs.items()
+            )
+        )

@@ -1,0 +1,92 @@
+"""The daemon's own configuration: its targets, its history, and how it speaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from autotuner.config.model import Model, Seconds
+from autotuner.domain.mode import Mode
+
+Url = Annotated[str, Field(pattern=r"^https?://")]
+
+
+class TargetConfig(Model):
+    """One deployment that is tuned: a worker, or several replicas of it behind a router."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    url: Url | None = Field(None, description="base URL of the worker; or give replicas")
+    replicas: list[Url] = Field(
+        [],
+        description="base URLs of two replicas or more, tested side by side: those at even places "
+        "are one lane, those at odd places the other",
+    )
+    policy: str = Field("default", description="a file, or a name under policies/")
+    admin_token_file: Path | None = None
+    timeout_s: Seconds = 5.0
+    mode: Mode = Field(
+        Mode.ACTIVE,
+        description="advisory decides and records but applies nothing; paused observes only",
+    )
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The base URL of each replica; one where the target is a single worker."""
+        return tuple(self.replicas) if self.url is None else (self.url,)
+
+    @model_validator(mode="after")
+    def _addressed(self) -> TargetConfig:
+        if self.url is None and not self.replicas:
+            raise ValueError(f"target {self.name}: no address: give url, or replicas")
+        if self.url is not None and self.replicas:
+            raise ValueError(f"target {self.name}: give either url or replicas, not both")
+        if len(self.replicas) == 1:
+            raise ValueError(f"target {self.name}: one replica alone: give it as url")
+        if len({url.rstrip("/") for url in self.replicas}) != len(self.replicas):
+            raise ValueError(f"target {self.name}: replicas repeat: {self.replicas}")
+        return self
+
+
+class WebhookConfig(Model):
+    """Where alerts go, in Alertmanager's webhook shape."""
+
+    name: str
+    url: Url
+    secret_file: Path | None = Field(None, description="key of the HMAC-SHA256 signature header")
+    timeout_s: Seconds = 5.0
+
+
+class LogConfig(Model):
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class ListenConfig(Model):
+    """The daemon's own /metrics and /health."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9187
+
+
+class Config(Model):
+    """The daemon's configuration file."""
+
+    history: str = Field("sqlite:///autotuner.sqlite3", description="SQLAlchemy URL")
+    targets: list[TargetConfig] = Field(min_length=1)
+    cycle_s: Seconds = 5.0
+    listen: ListenConfig = ListenConfig()
+    webhooks: tuple[WebhookConfig, ...] = ()
+    log: LogConfig = LogConfig()
+    keep_days: Annotated[float, Field(gt=0, description="history older than this is pruned")] = (
+        365.0
+    )
+
+    @field_validator("targets")
+    @classmethod
+    def _names_differ(cls, targets: list[TargetConfig]) -> list[TargetConfig]:
+        names = [t.name for t in targets]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two targets share a name: {names}")
+        return targets

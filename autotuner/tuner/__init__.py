@@ -1,0 +1,27 @@
+"""The brain of one target: pure decisions from what is known and what was seen."""
+
+from __future__ import annotations
+
+from autotuner.tuner.brain import Tuner
+from autotuner.tuner.values import (
+    Action,
+    Decision,
+    Fdr,
+    Observation,
+    Rules,
+    Traffic,
+    TunerState,
+    WorkloadMark,
+)
+
+__all__ = [
+    "Action",
+    "Decision",
+    "Fdr",
+    "Observation",
+    "Rules",
+    "Traffic",
+    "Tuner",
+    "TunerState",
+    "WorkloadMark",
+]

@@ -1,0 +1,173 @@
+"""What the brain is told, what it remembers and what it answers with: frozen values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from autotuner.abtest.planning import Noise
+from autotuner.domain.declaration import Declaration
+from autotuner.domain.experiment import Experiment, Plan
+from autotuner.domain.knobs import KnobSpace, Settings
+from autotuner.domain.mode import Mode
+from autotuner.domain.ports import LiveSettings, PastTrial, Proposal, Workload
+from autotuner.domain.slo import SLO
+from autotuner.domain.telemetry import (
+    Exposure,
+    ExposureBatch,
+    FeedbackScore,
+    ProbeReading,
+    Reading,
+    StepRecord,
+    Window,
+)
+
+
+class Action(StrEnum):
+    HOLD = "HOLD"
+    START = "START"
+    CONTINUE = "CONTINUE"
+    PROMOTE = "PROMOTE"
+    ROLLBACK = "ROLLBACK"
+
+
+class Fdr(StrEnum):
+    """How the false discoveries of many tests are bounded: each test alone, or their rate."""
+
+    NONE = "none"
+    E_LOND = "e-lond"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the policy fixes for the brain. Times in seconds, attainment in 0..1.
+
+    `plan_from_noise`: slots, washout and noise of a test follow from the incumbent's traffic of
+    the last `noise_s`. `confirm`: an accepted candidate must win a second test before it stays.
+    The workload has drifted when its rate or lengths were `drift_factor` times as large or small
+    for `drift_hold_s`; `retest`: the incumbent is then tested against the settings before it.
+    """
+
+    target: str
+    space: KnobSpace
+    slo: SLO
+    plan: Plan
+    goal_attainment: float = 0.99
+    min_requests: int = 30
+    pause_s: float = 60.0
+    retry_s: float = 300.0
+    plan_from_noise: bool = False
+    noise_s: float = 900.0
+    fdr: Fdr = Fdr.NONE
+    confirm: bool = False
+    quarantine_s: float = 86400.0
+    drift_factor: float = math.inf
+    drift_hold_s: float = 900.0
+    retest: bool = False
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The requests that recently lived under the incumbent alone."""
+
+    requests: int
+    attainment: float  # NaN without requests
+    workload: Workload
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One cycle's view of the world, loaded once and never changed.
+
+    `problem` says why the data can't be trusted (scrape failed, stale, invalid); then `live` and
+    `exposures` may be missing. `probes`, `feedback` and `readings` go back to the running
+    experiment's first slot; `recent` goes back `Rules.noise_s`, whatever settings were met, and
+    is needed only between tests. `declared` is the oldest test that a person asked for.
+    """
+
+    live: LiveSettings | None
+    batch: ExposureBatch | None = None  # since the running experiment's first slot
+    traffic: Traffic | None = None
+    window: Window | None = None
+    steps: tuple[StepRecord, ...] = ()
+    forecast_rate_rps: float | None = None
+    problem: str | None = None
+    wish: str | None = None  # what a person asked for: rollback
+    probes: tuple[ProbeReading, ...] = ()
+    feedback: tuple[FeedbackScore, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    recent: tuple[Exposure, ...] = ()
+    declared: Declaration | None = None
+
+
+@dataclass(frozen=True)
+class WorkloadMark:
+    """A workload in a few figures: requests per second, and quantiles of tokens per request."""
+
+    rate_rps: float
+    prompt_p50: float
+    prompt_p90: float
+    output_p50: float
+    output_p90: float
+
+
+@dataclass(frozen=True)
+class TunerState:
+    """What the brain remembers between cycles. Times on the daemon's clock.
+
+    `intended` is what was last applied, with generation and boot: what differs from it is drift.
+    `unconfirmed` was sent and its outcome is unknown; `unsettled`: the incumbent may not be live.
+    `quarantined`: until when (inf: for good) the settings of a digest are not tried.
+    `to_confirm`: an accepted experiment whose candidate must win once more. `tests`, `accepted`:
+    counts over the target's history. `noise`: what was last measured. `tuned_for`: the workload at
+    which the incumbent was accepted; `moved_since`: since when it has been another one.
+    `previous`: the incumbent before this one; `retest`: why it is to be tried again.
+    """
+
+    incumbent: Settings
+    intended: LiveSettings | None = None
+    mode: Mode = Mode.ACTIVE
+    experiment: Experiment | None = None
+    idle_until: float = 0.0
+    past: tuple[PastTrial, ...] = ()
+    quarantined: Mapping[str, float] = field(default_factory=dict)
+    unconfirmed: Settings | None = None
+    unsettled: bool = False
+    down_since: float | None = None
+    to_confirm: Experiment | None = None
+    tests: int = 0
+    accepted: int = 0
+    noise: Noise | None = None
+    tuned_for: WorkloadMark | None = None
+    moved_since: float | None = None
+    evidence_since: float = 0.0  # tests that ended before it say nothing of today's workload
+    previous: Settings | None = None
+    retest: str = ""
+
+    def banned(self, now: float) -> frozenset[str]:
+        """The digests that are not to be tried at `now`."""
+        return frozenset(digest for digest, until in self.quarantined.items() if until > now)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do and why. The daemon records it, then applies `apply`, then keeps `state`.
+
+    `lanes`: the settings of each lane where they differ; `apply` is lane 0's then. `opens_slot`:
+    applying starts a slot of the experiment. `concluded`: the experiment that ended here.
+    `declared`: the request for a test that is answered here, by a START or a refusal. `alert`:
+    something that a person should know at once.
+    """
+
+    action: Action
+    reason: str
+    state: TunerState
+    apply: Settings | None = None
+    opens_slot: bool = False
+    concluded: Experiment | None = None
+    proposal: Proposal | None = None
+    alert: str | None = None
+    lanes: tuple[Settings, ...] | None = None
+    declared: int | None = None
