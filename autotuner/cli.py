@@ -9,6 +9,7 @@ import typer
 from autotuner import __version__
 from autotuner.commands.agents import agent_app
 from autotuner.commands.configs import config_app
+from autotuner.commands.experiments import experiment_app
 from autotuner.commands.histories import history_app
 from autotuner.commands.operate import pause, resume, rollback, run, status
 from autotuner.commands.replays import simulate
@@ -30,6 +31,7 @@ app.command("status")(status)
 app.command("pause")(pause)
 app.command("resume")(resume)
 app.command("rollback")(rollback)
+app.add_typer(experiment_app, name="experiment")
 app.add_typer(history_app, name="history")
 app.add_typer(config_app, name="config")
 app.add_typer(agent_app, name="agent")

@@ -38,11 +38,13 @@ def show(
 ) -> None:
     """Show one experiment with its slots and its verdict in words."""
     from autotuner.bootstrap import open_configured_history
+    from autotuner.commands.experiment_report import ended_at
     from autotuner.commands.views import experiment_report
     from autotuner.config import load_config
     from autotuner.domain.errors import HistoryError
 
-    found = open_configured_history(load_config(config)).experiment(experiment_id)
+    history = open_configured_history(load_config(config))
+    found = history.experiment(experiment_id)
     if found is None:
         raise HistoryError(f"experiment {experiment_id!r}: unknown; see `autotuner history list`")
-    experiment_report(found)
+    experiment_report(found, ended_at(history, found))

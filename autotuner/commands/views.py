@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from autotuner.domain.experiment import Experiment
+from autotuner.domain.experiment import Experiment, SlotOutcome
 from autotuner.domain.knobs import Settings
+from autotuner.domain.measures import measure
 from autotuner.history.records import ExperimentSummary, TargetStatus
+from autotuner.report.facts import guardrail_facts
+from autotuner.report.numbers import gain_text, margin_text, value_text
+from autotuner.report.words import words
 
 
 def when(at: float | None) -> str:
@@ -19,11 +24,9 @@ def when(at: float | None) -> str:
     return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def points(value: float, *, signed: bool = True) -> str:
-    """Attainment points as text; nothing where nothing was measured."""
-    if not math.isfinite(value):
-        return ""
-    return f"{value * 100:+.1f}" if signed else f"{value * 100:.1f}"
+def told(outcome: str, difference: float) -> str:
+    """A difference as people read it, plus is better; nothing where nothing was measured."""
+    return gain_text(measure(outcome), difference) if math.isfinite(difference) else ""
 
 
 def knobs(settings: Settings) -> str:
@@ -31,7 +34,8 @@ def knobs(settings: Settings) -> str:
 
 
 def changes(summary: ExperimentSummary) -> str:
-    return ", ".join(f"{name} {old}→{new}" for name, (old, new) in summary.changed.items())
+    changed = (f"{name} {old}→{new}" for name, (old, new) in summary.changed.items())
+    return "nothing (A/A)" if summary.is_aa else ", ".join(changed)
 
 
 def status_as_dict(status: TargetStatus) -> dict[str, Any]:
@@ -61,6 +65,8 @@ def summary_as_dict(summary: ExperimentSummary) -> dict[str, Any]:
         "ended_at": summary.ended_at,
         "verdict": summary.verdict.value if summary.verdict else None,
         "reason": summary.reason,
+        "design": summary.design.value,
+        "outcome": summary.outcome,
         "pairs": summary.pairs,
         **{name: value if math.isfinite(value) else None for name, value in figures.items()},
         "proposer": summary.proposer,
@@ -95,50 +101,70 @@ def status_table(status: TargetStatus, now: float) -> None:
 
 def experiments_table(summaries: list[ExperimentSummary]) -> None:
     """One row a test; the change and the verdict wrap, the id never does: people copy it."""
-    table = Table(title="experiments (effect in points of attainment)", title_justify="left")
+    table = Table(title="experiments (effect: plus is better)", title_justify="left")
     table.add_column("id", no_wrap=True)
     for column in ("change", "pairs", "effect", "low … high", "confidence", "verdict"):
         table.add_column(column, overflow="fold")
     for one in summaries:
-        bounds = f"{points(one.low)} … {points(one.high)}" if math.isfinite(one.low) else ""
+        low, high = told(one.outcome, one.low), told(one.outcome, one.high)
+        bounds = f"{low} … {high}" if low or high else ""
         confidence = f"{one.confidence:.1%}" if math.isfinite(one.confidence) else ""
         verdict = one.verdict.value if one.verdict else one.phase.value
         started = when(one.started_at)
         table.add_row(
-            f"{one.id}\n{started}", changes(one), str(one.pairs), points(one.effect), bounds,
-            confidence, verdict,
+            f"{one.id}\n{started}", changes(one), str(one.pairs), told(one.outcome, one.effect),
+            bounds, confidence, verdict,
         )  # fmt: skip
     Console().print(table)
 
 
-def experiment_report(experiment: Experiment) -> None:
-    """One experiment with its slots."""
+def experiment_report(experiment: Experiment, ended_at: float | None) -> None:
+    """One experiment: the verdict in plain words, then its slots and its guardrails."""
     console = Console()
-    console.print(f"[bold]{experiment.id}[/bold] on {experiment.target}")
-    console.print(f"control:   {knobs(experiment.control)}")
-    console.print(f"treatment: {knobs(experiment.treatment)}")
-    console.print(f"proposed by {experiment.proposer}: {experiment.rationale}")
-    if end := experiment.conclusion:
-        console.print(f"[bold]{end.verdict}[/bold]: {end.reason}")
+    said = words(experiment, ended_at)
+    console.print(f"[bold]{experiment.id}[/bold]: {said.headline}", highlight=False)
+    for paragraph in (said.tried, said.happened, said.sure, said.guarded, said.cost, said.reason):
+        if paragraph:
+            console.print(paragraph, highlight=False, markup=False)
+    console.print(f"control:   {knobs(experiment.control)}", highlight=False, markup=False)
+    console.print(f"treatment: {knobs(experiment.treatment)}", highlight=False, markup=False)
+    console.print(_slots_table(experiment))
+    if experiment.plan.guardrails:
+        console.print(_guardrails_table(experiment))
+
+
+def _slots_table(experiment: Experiment) -> Table:
+    plan = experiment.plan
+    outcome = measure(plan.outcome)
+    figures: dict[str, Callable[[SlotOutcome], str]] = {
+        "requests": lambda seen: str(seen.requests),
+        outcome.words: lambda seen: value_text(outcome, outcome.value(seen, plan.price_per_hour)),
+        "attainment": lambda seen: f"{100 * seen.attainment:.1f}%",
+        "goodput": lambda seen: f"{seen.goodput_rps:.2f}/s",
+        "TTFT P95": lambda seen: f"{seen.ttft_p95_s:.2f} s",
+        "gap P95": lambda seen: f"{seen.gap_p95_s * 1000:.0f} ms",
+    }
     table = Table()
-    for column in (
-        "slot",
-        "arm",
-        "requests",
-        "attainment",
-        "goodput",
-        "TTFT P95",
-        "gap P95",
-        "note",
-    ):
-        table.add_column(column)
+    for column in ("slot", "lane", "arm", *figures, "note"):
+        table.add_column(column, overflow="fold")
     for slot in experiment.slots:
-        if seen := slot.outcome:
-            table.add_row(
-                str(slot.index), slot.arm.value, str(seen.requests),
-                points(seen.attainment, signed=False) + "%", f"{seen.goodput_rps:.2f}/s",
-                f"{seen.ttft_p95_s:.2f} s", f"{seen.gap_p95_s * 1000:.0f} ms", slot.excluded or "",
-            )  # fmt: skip
-        else:
-            table.add_row(str(slot.index), slot.arm.value, "", "", "", "", "", slot.excluded or "")
-    console.print(table)
+        seen = slot.outcome
+        shown = ("" if seen is None else tell(seen) for tell in figures.values())
+        note = slot.excluded or ""
+        table.add_row(str(slot.index), str(slot.lane), slot.arm.value, *shown, note)
+    return table
+
+
+def _guardrails_table(experiment: Experiment) -> Table:
+    table = Table(title="guardrails (plus is better)", title_justify="left")
+    for column in ("measure", "must not lose", "stands", "pairs", "effect", "low … high"):
+        table.add_column(column, overflow="fold")
+    for fact in guardrail_facts(experiment):
+        name, look = fact.measure.name, fact.look
+        seen = ["0", "", ""] if look is None else [
+            str(look.pairs), told(name, look.effect),
+            f"{told(name, look.low)} … {told(name, look.high)}",
+        ]  # fmt: skip
+        margin = margin_text(fact.measure, fact.guardrail.margin)
+        table.add_row(fact.measure.words, margin, fact.standing.value, *seen)
+    return table
