@@ -25,6 +25,9 @@ def autotuner(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["status", "--config", "bad.yaml"], "cycle_s=-1"),
         (["pause", "--config", "good.yaml", "--target", "b"], "--target='b': unknown"),
         (["history", "show", "nothing", "--config", "good.yaml"], "'nothing': unknown"),
+        (["experiment", "run", "absent.yaml", "-c", "good.yaml"], "absent.yaml: can't be read"),
+        (["experiment", "aa", "-c", "good.yaml", "-t", "b"], "--target='b': unknown"),
+        (["experiment", "stop", "-c", "good.yaml"], "no test runs on a: nothing to stop"),
         (["study", "run", "nothing"], "study='nothing': unknown"),
         (["simulate", "--policy", "nothing"], "policy='nothing': no such file"),
         (["simulate", "--max-num-seqs", "3"], "max_num_seqs=3: not a level"),
@@ -45,7 +48,7 @@ def test_a_mistake_is_a_sentence_and_no_traceback(
 
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = autotuner("--help", cwd=tmp_path)
-    for name in ("demo", "run", "status", "pause", "resume", "rollback", "history", "config"):
+    for name in ("demo", "run", "status", "pause", "resume", "rollback", "experiment", "history"):
         assert name in done.stdout
     assert done.returncode == 0
 
