@@ -71,7 +71,7 @@ def test_seven_clear_pairs_accept_and_six_do_not() -> None:
     assert 0.95 <= seven.confidence < 1
     assert "7 pairs: attainment +29.4 points, at least +" in seven.reason
     assert "points, each bound at 95%" in seven.reason
-    assert "confidence that it is better: 96." in seven.reason
+    assert "confidence that it is better: 97." in seven.reason
     assert "under the treatment 140 of 700 requests (20.0%) missed the SLO" in seven.reason
 
 

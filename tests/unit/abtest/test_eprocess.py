@@ -15,8 +15,9 @@ from ville import MSPRT, BettingTest, normal_mixture
 
 from autotuner.abtest.eprocess import (
     ETA,
-    MAGNITUDE_BETS,
+    LARGEST_RATIO,
     SIGN_STAKES,
+    TILTS,
     EProcess,
     Floats,
     log_e_paths,
@@ -66,9 +67,9 @@ def test_sign_part_is_the_mean_of_constant_bets() -> None:
 
 def test_magnitude_part_is_a_sign_bet_when_magnitudes_are_equal() -> None:
     stream = _coin(100, 0.6, 3)
-    oracle = np.logaddexp.reduce([_betting_oracle(s / c, stream) for s, c in MAGNITUDE_BETS])
+    oracle = np.logaddexp.reduce([_betting_oracle(math.tanh(t), stream) for t in TILTS])
     assert EProcess.of(stream * 0.02, 0.5).log_magnitude == pytest.approx(
-        oracle - math.log(len(MAGNITUDE_BETS)), abs=1e-9
+        oracle - math.log(len(TILTS)), abs=1e-9
     )
 
 
@@ -232,10 +233,10 @@ def test_no_evidence_from_zeros() -> None:
     assert idle.confidence == pytest.approx(0, abs=1e-12)
 
 
-@given(st.lists(st.floats(0, 1e9), min_size=6, max_size=6), st.sampled_from([1e-3, 0.1, 10.0]))
+@given(st.floats(0, 1e9), st.sampled_from([1e-3, 0.1, 10.0]))
 @settings(deadline=None, max_examples=50)
-def test_six_pairs_are_never_enough(differences: list[float], scale: float) -> None:
-    assert EProcess.of(differences, scale).max_log_e < math.log(20)
+def test_six_equal_pairs_are_never_enough(size: float, scale: float) -> None:
+    assert EProcess.of([size] * 6, scale).max_log_e < math.log(20)
 
 
 @pytest.mark.parametrize("size", [1e-6, 0.01, 0.1, 0.3, 1.0, 1e9])
@@ -285,11 +286,12 @@ def _summed_exactly(x: Floats) -> float:
     ups, downs = int((x > 0).sum()), int((x < 0).sum())
     signs = [ups * math.log(1 + s) + downs * math.log(1 - s) for s in SIGN_STAKES]
     ratio = x / np.sqrt(np.cumsum(squares) / np.arange(1, x.size + 1))
-    bets = [math.fsum(np.log(1 + s * np.clip(ratio / c, -1, 1))) for s, c in MAGNITUDE_BETS]
+    ratio = np.clip(ratio, -LARGEST_RATIO, LARGEST_RATIO)
+    bets = [math.fsum(math.log(2) + special.log_expit(2 * t * ratio)) for t in TILTS]
     parts = [
-        math.log(0.25) + normalised,
-        *(math.log(0.33 / len(signs)) + log for log in signs),
-        *(math.log(0.42 / len(bets)) + log for log in bets),
+        math.log(0.2) + normalised,
+        *(math.log(0.1 / len(signs)) + log for log in signs),
+        *(math.log(0.7 / len(bets)) + log for log in bets),
     ]
     return float(special.logsumexp(parts))
 

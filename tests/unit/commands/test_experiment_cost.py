@@ -88,7 +88,7 @@ def test_what_the_outcome_and_each_guardrail_need() -> None:
         PLAN, prior_sd=0.1, guardrails=(Guardrail("e2el_p95", 0.5, 0.2), Guardrail("quality", 0.1))
     )
     cost = cost_of(plan, [], effect=0.1)
-    assert cost.outcome.pairs == needed_pairs(1.0) == 18
+    assert cost.outcome.pairs == needed_pairs(1.0) == 17
     assert [need.pairs for need in cost.guardrails] == [
         needed_pairs(math.log(1.5) / 0.2),
         needed_pairs(1.0),
