@@ -130,7 +130,7 @@ class Observer:
             self._snapshot = self._metrics.snapshot()
         except TargetError as problem:
             return None, f"metrics can't be read: {problem}"
-        if earlier is None:
+        if earlier is None or self._snapshot.at == earlier.at:  # the first, or no new one yet
             return None, None
         if self._snapshot.at - earlier.at > self._horizon.stale_s:
             return (

@@ -1,7 +1,6 @@
-"""The names that servers give their metrics, and the one name that we give each.
+"""A server's metrics page in canonical names: which family it is, and what its samples add up to.
 
-Knows the worker's, vLLM's and SGLang's names with their renames; knows nothing of HTTP. A metric
-that the page does not have stays absent: absent is not 0.
+Knows nothing of HTTP. A metric that the page does not have stays absent: absent is not 0.
 """
 
 from __future__ import annotations
@@ -10,110 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from autotuner.domain.telemetry import Histogram, Snapshot
+from autotuner.metrics.families import FAMILIES, Family
 from autotuner.metrics.samples import Page, Sample, histogram_of, merged, total
-
-Names = Mapping[str, tuple[str, ...]]  # canonical name -> the server's names, the newest first
-
-
-@dataclass(frozen=True)
-class Family:
-    """One server's names, without its prefix. Counters' names are as on the wire (`_total`).
-
-    `outcome_counter` is a counter with a label that says how requests ended.
-    """
-
-    name: str
-    prefix: str
-    counters: Names
-    gauges: Names
-    histograms: Names
-    outcome_counter: tuple[str, str] | None = None  # name, label
-
-
-_SHARED_HISTOGRAMS: Names = {
-    "ttft_s": ("time_to_first_token_seconds",),
-    "itl_s": ("inter_token_latency_seconds", "time_per_output_token_seconds"),
-    "tpot_s": ("request_time_per_output_token_seconds",),
-    "e2el_s": ("e2e_request_latency_seconds",),
-}
-
-WORKER = Family(
-    name="worker",
-    prefix="worker:",
-    counters={
-        "prompt_tokens": ("prompt_tokens_total",),
-        "generation_tokens": ("generation_tokens_total",),
-        "preemptions": ("num_preemptions_total",),
-        "step_decode_seqs": ("step_decode_seqs_total",),
-        "step_prefill_tokens": ("step_prefill_tokens_total",),
-    },
-    gauges={
-        "running": ("num_requests_running",),
-        "waiting": ("num_requests_waiting",),
-        "kv_usage": ("kv_cache_usage_perc",),
-        "generation": ("settings_generation",),
-    },
-    histograms={
-        **_SHARED_HISTOGRAMS,
-        "queue_s": ("request_queue_time_seconds",),
-        "gap_max_s": ("request_max_gap_seconds",),
-        "step_s": ("step_time_seconds",),
-        "request_prompt_tokens": ("request_prompt_tokens",),
-        "request_output_tokens": ("request_generation_tokens",),
-        "step_tokens": ("iteration_tokens_total",),
-    },
-    outcome_counter=("requests_total", "outcome"),
-)
-
-VLLM = Family(
-    name="vllm",
-    prefix="vllm:",
-    counters={
-        "prompt_tokens": ("prompt_tokens_total",),
-        "generation_tokens": ("generation_tokens_total",),
-        "preemptions": ("num_preemptions_total",),
-        "requests_rejected": ("admission_rejections_total",),
-    },
-    gauges={
-        "running": ("num_requests_running",),
-        "waiting": ("num_requests_waiting",),
-        "kv_usage": ("kv_cache_usage_perc", "gpu_cache_usage_perc"),
-    },
-    histograms={
-        **_SHARED_HISTOGRAMS,
-        "queue_s": ("request_queue_time_seconds",),
-        "request_prompt_tokens": ("request_prompt_tokens",),
-        "request_output_tokens": ("request_generation_tokens",),
-        "step_tokens": ("iteration_tokens_total",),
-    },
-    outcome_counter=("request_success_total", "finished_reason"),
-)
-
-SGLANG = Family(
-    name="sglang",
-    prefix="sglang:",
-    counters={
-        "requests": ("num_requests_total",),
-        "requests_abort": ("num_aborted_requests_total",),
-        "prompt_tokens": ("prompt_tokens_total",),
-        # SGLang adds a request's tokens when it ends, not as they come.
-        "generation_tokens": ("generation_tokens_total",),
-        "preemptions": ("num_retracted_requests_total",),
-    },
-    gauges={
-        "running": ("num_running_reqs",),
-        "waiting": ("num_queue_reqs",),
-        "kv_usage": ("token_usage",),
-    },
-    histograms={
-        **_SHARED_HISTOGRAMS,
-        "queue_s": ("queue_time_seconds",),
-        "request_prompt_tokens": ("prompt_tokens_histogram",),
-        "request_output_tokens": ("generation_tokens_histogram",),
-    },
-)
-
-FAMILIES = (WORKER, VLLM, SGLANG)
 
 # Engines of one server add up, except where a sum means nothing: the fullest cache is the one
 # that preempts, and a generation is a number of its own.
@@ -122,12 +19,18 @@ _COMBINE: Mapping[str, Callable[[Iterable[float]], float]] = {"kv_usage": max, "
 
 @dataclass(frozen=True)
 class Recognised:
-    """A page in canonical names. `family` is None when no known server's metrics are on it."""
+    """A page in canonical names. `family` is None when no known server's metrics are on it.
+
+    `renamed`: what was found by an older name only, with that name. `missing`: what this family
+    could tell and this page does not.
+    """
 
     family: str | None
     counters: Mapping[str, float] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
 
     def at(self, when: float) -> Snapshot:
         """The snapshot taken at `when` (wall clock, s)."""
@@ -142,6 +45,8 @@ def recognise(page: Page) -> Recognised:
             _with_rejections({**_outcomes(family, page), **_counters(family, page)}, family),
             {**_gauges(family, page), **_knobs(family, page), **_process(page)},
             _histograms(family, page),
+            _renamed(family, page),
+            _missing(family, page),
         )
         if found.counters or found.histograms or "running" in found.gauges:
             return found
@@ -151,6 +56,23 @@ def recognise(page: Page) -> Recognised:
 def _first(family: Family, names: tuple[str, ...], page: Page, suffix: str = "") -> str | None:
     wire = (family.prefix + name for name in names)
     return next((name for name in wire if name + suffix in page), None)
+
+
+def _renamed(family: Family, page: Page) -> dict[str, str]:
+    found = {}
+    for canonical, (newest, *older) in family.on_the_wire():
+        seen = next((name for name in older if name in page), None)
+        if seen is not None and newest not in page:
+            found[canonical] = seen.removesuffix("_bucket")
+    return found
+
+
+def _missing(family: Family, page: Page) -> tuple[str, ...]:
+    return tuple(
+        canonical
+        for canonical, names in family.on_the_wire()
+        if not any(name in page for name in names)
+    )
 
 
 def _counters(family: Family, page: Page) -> dict[str, float]:

@@ -116,6 +116,10 @@ _COMBINE: Mapping[str, Callable[[Sequence[float]], float]] = {
     "out_of_memory_total": sum,
     "temperature_c": max,
     "kv_usage": max,
+    "gpu_memory_usage": max,
+    "host_memory_usage": max,
+    "host_load_ratio": max,
+    "host_temperature_c": max,
     "generation": sum,
 }
 # One replica's start is not the whole's; that it was started anew is dealt with above.

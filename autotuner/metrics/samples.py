@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from autotuner.domain.telemetry import Histogram
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One line of a metrics page."""
+class Sample(NamedTuple):
+    """One line of a metrics page. A tuple, since pages have tens of thousands of them."""
 
     name: str
     labels: Mapping[str, str]
@@ -24,14 +24,43 @@ Page = Mapping[str, tuple[Sample, ...]]  # by the sample's name, as it stands on
 
 
 def parse_page(text: str) -> Page:
-    """Every sample of a metrics page by name. Raises ValueError where it is not Prometheus text."""
+    """Every sample of a metrics page by name. Raises ValueError where it is not Prometheus text.
+
+    Nearly all lines are plain ones, which take an eighth of the reference parser's time (1.7
+    against 13.8 µs a line, measured by the study scrape_cost); whatever else may stand on a page
+    (escapes, blanks, quoted names) is left to that parser.
+    """
     found: dict[str, list[Sample]] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            found.setdefault(sample.name, []).append(
-                Sample(sample.name, sample.labels, float(sample.value))
-            )
+    known: dict[str | None, Mapping[str, str]] = {None: {}}
+    for line in text.split("\n"):
+        if not line or line.startswith("#"):
+            continue
+        plain = _PLAIN(line)
+        if plain is None:
+            for sample in _by_reference(line):
+                found.setdefault(sample.name, []).append(sample)
+            continue
+        name, told, value = plain.groups()
+        labels = known.get(told)  # a histogram's buckets and an engine's gauges repeat their labels
+        if labels is None:
+            labels = known[told] = dict(_LABEL.findall(told))
+        found.setdefault(name, []).append(Sample(name, labels, float(value)))
     return {name: tuple(samples) for name, samples in found.items()}
+
+
+_ONE_LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="[^"\\]*"'
+_PLAIN = re.compile(
+    r"([a-zA-Z_:][a-zA-Z0-9_:]*)"
+    rf"(?:\{{((?:{_ONE_LABEL},)*(?:{_ONE_LABEL})?)\}})?"
+    r" ([-+]?(?:[0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?|Inf)|NaN)(?: -?[0-9]+)?"
+).fullmatch
+_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"\\]*)"')
+
+
+def _by_reference(line: str) -> Iterator[Sample]:
+    for family in text_string_to_metric_families(line):
+        for sample in family.samples:
+            yield Sample(sample.name, sample.labels, float(sample.value))
 
 
 def total(samples: Iterable[Sample]) -> float:

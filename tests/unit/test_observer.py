@@ -110,3 +110,13 @@ def test_the_past_that_tests_are_planned_from_is_told_between_them() -> None:
     one = Settings({"k": 1})
     running = Experiment("e", "t", one, one, Plan(), 1, 0.0)
     assert seeing.observe(running).recent == ()
+
+
+def test_a_scrape_that_came_before_is_no_window_and_no_problem() -> None:
+    """A Prometheus server gives the same scrape again until the next."""
+    clock = [100.0]
+    seeing = observer(Scrapes(hot(100, 60), hot(105, 60), hot(105, 60), hot(112, 60)), clock)
+    seen = [seeing.observe(None) for clock[0] in (100.0, 105.0, 110.0, 115.0)]
+    assert [one.problem for one in seen] == [None] * 4
+    lengths = [one.window.length_s if one.window else None for one in seen]
+    assert lengths == [None, 5.0, None, 7.0]
