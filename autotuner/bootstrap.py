@@ -11,35 +11,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autotuner.alerts.delivery import Courier
+from autotuner.alerts.inbox import Action
 from autotuner.alerts.lifecycle import Severity, Timing
-from autotuner.alerts.rules import AlertRule, Comparison, Tier
-from autotuner.alerts.webhook import WebhookSender
+from autotuner.alerts.limits import Limit, LimitKind
+from autotuner.alerts.rules import AlertRule, Tier
 from autotuner.config import (
     AlertRuleConfig,
     Config,
     ForecastConfig,
     Policy,
     TargetConfig,
-    WebhookConfig,
     load_policy,
     read_secret,
 )
+from autotuner.couriers import delivery_jobs
 from autotuner.daemon import Daemon
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LanedTarget, MetricsSource, Proposer, Target
-from autotuner.forecast.service import Forecaster, ForecastSettings
+from autotuner.forecast.fit_job import fit_in_child
+from autotuner.forecast.pool import FitPool
+from autotuner.forecast.service import Fit, Forecaster, ForecastSettings
+from autotuner.hearing import AlertsIn
 from autotuner.history.store import History, open_history
 from autotuner.instruments import Instruments
 from autotuner.journal import Journal, JournalOptions
-from autotuner.metrics.merged import MergedSource
-from autotuner.metrics.scrape import PrometheusTextSource
 from autotuner.observer import Horizon, Observer
 from autotuner.probing import Probing
 from autotuner.resources import resource_folder
 from autotuner.service import Job, Service
 from autotuner.sidelines import Sidelines
+from autotuner.sources import metrics_source
 from autotuner.targets.capabilities import check_space
 from autotuner.targets.split import SplitTarget
 from autotuner.targets.split_quality import LaneProber, MergedFeedback
@@ -47,7 +49,6 @@ from autotuner.targets.worker import WorkerTarget
 from autotuner.tuner import Fdr, Rules, Tuner
 from autotuner.watch import Watch, WatchOptions
 
-DELIVER_EVERY_S = 2.0
 PRUNE_EVERY_S = 6 * 3600.0
 DAY_S = 86400.0
 
@@ -60,18 +61,31 @@ def open_configured_history(config: Config) -> History:
 def build_service(config: Config, history: History) -> Service:
     """Everything wired, nothing started."""
     instruments = Instruments()
-    receivers = tuple(hook.name for hook in config.webhooks)
+    pool = FitPool(config.forecast_processes) if config.forecast_processes else None
+    fit = pool.fit if pool else fit_in_child
     daemons, jobs = [], []
     for target in config.targets:
         policy = load_policy(target.policy, resource_folder("policies"))
-        daemon = build_daemon(config, target, policy, history, instruments, receivers)
+        daemon = build_daemon(config, target, policy, history, instruments, config.receivers, fit)
         daemons.append(daemon)
         jobs.append(Job(f"refit:{target.name}", policy.forecast.refit_s, daemon.watch.refit))
-    courier = Courier(history, {h.name: _sender(h) for h in config.webhooks}, seed=os.getpid())
-    jobs.append(Job("deliver", DELIVER_EVERY_S, courier.deliver_due))
+    jobs += delivery_jobs(config, history, instruments)
     keep_s = config.keep_days * DAY_S
     jobs.append(Job("prune", PRUNE_EVERY_S, lambda now: history.prune(now - keep_s)))
-    return Service(daemons, jobs, instruments, config.cycle_s)
+    return Service(
+        daemons, jobs, instruments, config.cycle_s,
+        slow_jobs_at_once=max(1, config.forecast_processes), closing=(pool.close,) if pool else (),
+    )  # fmt: skip
+
+
+def build_alerts_in(config: Config, history: History) -> tuple[AlertsIn, str] | None:
+    """Who hears an Alertmanager, and the token that it must show; None where none may be heard."""
+    if config.alerts_in is None:
+        return None
+    token = read_secret(config.alerts_in.token_file, "alerts_in.token_file", for_header=True)
+    assert token is not None, "the configuration asks for a file"
+    modes = {target.name: target.mode for target in config.targets}
+    return AlertsIn(history, modes, frozenset(map(Action, config.alerts_in.actions))), token
 
 
 def build_daemon(
@@ -81,6 +95,7 @@ def build_daemon(
     history: History,
     instruments: Instruments,
     receivers: tuple[str, ...],
+    fit: Fit = fit_in_child,
 ) -> Daemon:
     """One target's daemon against the live target."""
     field = f"targets.{target.name}.admin_token_file"
@@ -88,9 +103,9 @@ def build_daemon(
     workers = tuple(WorkerTarget(url, token, target.timeout_s) for url in target.urls)
     for worker in workers:
         check_reachable_space(worker, policy)
-    sources = [PrometheusTextSource(url, target.timeout_s) for url in target.urls]
-    ends = live_ends(workers, sources, stale_s=max(60.0, 5 * config.cycle_s))
-    forecaster = Forecaster(_forecast_settings(policy.forecast))
+    stale_s = max(60.0, 5 * config.cycle_s, target.metrics.patience_s)
+    ends = live_ends(workers, metrics_source(target), stale_s)
+    forecaster = Forecaster(_forecast_settings(policy.forecast), fit)
     return assemble(
         target.name, ", ".join(target.urls), policy, history, instruments, ends, forecaster,
         receivers=receivers, mode=target.mode,
@@ -122,16 +137,14 @@ class Ends:
     replicas: int = 1
 
 
-def live_ends(
-    workers: Sequence[WorkerTarget], sources: Sequence[MetricsSource], stale_s: float
-) -> Ends:
-    """One worker with its metrics, or several as one target of two lanes."""
+def live_ends(workers: Sequence[WorkerTarget], metrics: MetricsSource, stale_s: float) -> Ends:
+    """One worker, or several as one target of two lanes, with the metrics of all."""
     if len(workers) == 1:
         beside = Sidelines(Probing(workers[0]), workers[0])
-        return Ends(workers[0], sources[0], stale_s, sidelines=beside)
+        return Ends(workers[0], metrics, stale_s, sidelines=beside)
     split = SplitTarget(workers)
     beside = Sidelines(Probing(LaneProber(split, workers)), MergedFeedback(split, workers))
-    return Ends(split, MergedSource(sources), stale_s, split, beside, len(workers))
+    return Ends(split, metrics, stale_s, split, beside, len(workers))
 
 
 def assemble(
@@ -156,6 +169,8 @@ def assemble(
         history_s=policy.forecast.history_days * DAY_S,
         rules=tuple(map(_rule, policy.alerts)),
         receivers=receivers,
+        goal_attainment=proposing.goal_attainment,
+        replicas=ends.replicas,
     )
     journal = JournalOptions(
         daemon_id=f"{socket.gethostname()}:{os.getpid()}",
@@ -234,18 +249,13 @@ def _forecast_settings(forecast: ForecastConfig) -> ForecastSettings:
 
 
 def _rule(rule: AlertRuleConfig) -> AlertRule:
-    above = rule.above is not None
+    kind, figure = rule.limit
     return AlertRule(
         name=rule.name,
         tier=Tier(rule.tier),
         series=rule.series,
-        comparison=Comparison.ABOVE if above else Comparison.BELOW,
-        threshold=rule.above if above else rule.below,
-        timing=Timing(for_s=rule.for_s),
+        limit=Limit(LimitKind(kind), figure, rule.clear),
+        timing=Timing(rule.for_s, rule.resolve_for_s),
         severity=Severity(rule.severity),
+        inhibits=frozenset(rule.inhibits),
     )
-
-
-def _sender(hook: WebhookConfig) -> WebhookSender:
-    secret = read_secret(hook.secret_file, f"webhooks.{hook.name}.secret_file")
-    return WebhookSender(hook.url, secret, connect_s=hook.timeout_s, read_s=hook.timeout_s)

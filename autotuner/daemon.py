@@ -65,6 +65,10 @@ class Daemon:
         self.watch.tell(seen, decision, now)
         self.instruments.traffic(self.name, seen.traffic)
         self.instruments.experiment(self.name, self.state.experiment)
+        watch = self.watch
+        self.instruments.forecasts.show(
+            self.name, watch.forecasts, watch.coverages, watch.nominal_coverage, now
+        )
         return self._told(decision.action, decision.reason, now)
 
     def stop(self, now: float) -> str:

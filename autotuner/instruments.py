@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from autotuner.domain.experiment import Experiment
+from autotuner.forecast_gauges import ForecastGauges
 from autotuner.tuner import Traffic
 
 CYCLE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -61,12 +62,23 @@ class Instruments:
             ["target"],
             registry=self.registry,
         )
+        self._deliveries = Counter(
+            "autotuner_alert_deliveries",
+            "Attempts to deliver an alert, by what became of them",
+            ["receiver", "result"],
+            registry=self.registry,
+        )
+        self.forecasts = ForecastGauges(self.registry)
         self.alerts_waiting = Gauge(
             "autotuner_alerts_undelivered", "Alerts still in the outbox", registry=self.registry
         )
 
     def cycle(self, target: str, action: str) -> None:
         self._cycles.labels(target, action).inc()
+
+    def delivered(self, receiver: str, taken: int, failed: int) -> None:
+        self._deliveries.labels(receiver, "delivered").inc(taken)
+        self._deliveries.labels(receiver, "failed").inc(failed)
 
     def traffic(self, target: str, traffic: Traffic | None) -> None:
         if traffic is not None:

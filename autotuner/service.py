@@ -27,11 +27,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Job:
-    """Something slow that runs beside the cycles."""
+    """Something slow that runs beside the cycles; `apart`: it never waits for another job."""
 
     name: str
     every_s: float
     run: Callable[[float], object]
+    apart: bool = False
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Service:
     jobs: Sequence[Job]
     instruments: Instruments
     cycle_s: float
+    slow_jobs_at_once: int = 1
+    closing: Sequence[Callable[[], None]] = ()
     last_ok: dict[str, float] = field(default_factory=dict)
 
     def run(self, stopped: threading.Event | None = None) -> None:
@@ -55,6 +58,8 @@ class Service:
         scheduler.shutdown(wait=True)
         for daemon in self.daemons:
             log.info("stopping", target=daemon.name, result=daemon.stop(time.time()))
+        for close in self.closing:
+            close()
 
     def health(self) -> tuple[bool, Mapping[str, Any]]:
         """Well while every target's last good cycle is recent (5 cycles, at least 30 s)."""
@@ -65,11 +70,14 @@ class Service:
         return all(age <= limit for age in ages.values()), {"seconds_since_cycle": shown}
 
     def _schedule(self) -> BackgroundScheduler:
-        # One thread per daemon and one for the slow jobs: a fit never delays a cycle.
+        # A thread per daemon and others for the slow jobs: a fit never delays a cycle. A job apart
+        # has one too, since a receiver that is slow must not hold up what others are sent.
+        apart = sum(job.apart for job in self.jobs)
         scheduler = BackgroundScheduler(
             executors={
                 "default": ThreadPoolExecutor(len(self.daemons)),
-                "slow": ThreadPoolExecutor(1),
+                "slow": ThreadPoolExecutor(self.slow_jobs_at_once),
+                "apart": ThreadPoolExecutor(max(1, apart)),
             },
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
@@ -84,7 +92,12 @@ class Service:
             )
         for job in self.jobs:
             scheduler.add_job(
-                self._job, "interval", args=[job], seconds=job.every_s, id=job.name, executor="slow"
+                self._job,
+                "interval",
+                args=[job],
+                seconds=job.every_s,
+                id=job.name,
+                executor="apart" if job.apart else "slow",
             )
         return scheduler
 

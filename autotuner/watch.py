@@ -12,20 +12,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import structlog
 
 from autotuner.alerts.conditions import Builtin, Condition
 from autotuner.alerts.lifecycle import AlertState, restore
+from autotuner.alerts.outlook import Judgement, Look, Outlook
 from autotuner.alerts.payload import webhook_payload
-from autotuner.alerts.rules import AlertRule, Readings, evaluate
+from autotuner.alerts.rules import AlertRule, Readings, blind, evaluate
+from autotuner.alerts.steadiness import Steadiness
+from autotuner.alerts.usual import Pasts
 from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast
+from autotuner.domain.ports import LiveSettings
 from autotuner.forecast.anomaly import DetectorState, score_point
 from autotuner.forecast.bands import Kind
+from autotuner.forecast.coverage import Coverage
 from autotuner.forecast.service import Forecaster
 from autotuner.history.records import OutboxMessage
 from autotuner.history.store import History
 from autotuner.tuner import Decision, Observation
 
+log = structlog.get_logger()
+
 LOAD = "offered_rps"
+STABILITY = "qps_stability"
 FORECAST_KINDS: Mapping[str, Kind] = {
     LOAD: Kind.RATE,
     "attainment": Kind.SHARE,
@@ -36,7 +45,11 @@ FORECAST_KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """What is watched and how far ahead. Times in seconds; `receivers` get every alert."""
+    """What is watched and how far ahead. Times in seconds; `receivers` get every alert.
+
+    `goal_attainment` and `replicas` say what settings can serve: which minutes met the goal, and
+    how many engines share the load.
+    """
 
     target: str
     bucket_s: float = 300.0
@@ -44,6 +57,8 @@ class WatchOptions:
     history_s: float = 14 * 86400.0
     rules: tuple[AlertRule, ...] = ()
     receivers: tuple[str, ...] = ()
+    goal_attainment: float = 0.99
+    replicas: int = 1
 
 
 class Watch:
@@ -55,30 +70,48 @@ class Watch:
         self._detectors: dict[str, DetectorState] = defaultdict(DetectorState)
         kept = ((name, history.latest_forecast(options.target, name)) for name in FORECAST_KINDS)
         self._forecasts: Mapping[str, Forecast] = {name: f for name, f in kept if f is not None}
+        self._coverages: dict[str, Coverage] = defaultdict(Coverage)
         self._bucket_at: float | None = None
         self._bucket: dict[str, list[float]] = defaultdict(list)
         self._values: dict[str, float] = {}
         self._scores: tuple[AnomalyScore, ...] = ()
+        self._steadiness = Steadiness()
+        self._pasts = Pasts(rule.series for rule in options.rules if rule.limit.relative)
+        self._remembers = False
+        self._blind: tuple[str, ...] | None = None
+        self._outlook = Outlook(options.goal_attainment)
+        self._ahead = Judgement(None)
 
     def look(self, seen: Observation, now: float) -> Observation:
         """The observation with the load's forecast peak; completed buckets are kept and scored."""
-        self._values = readings(seen)
+        self._remember(now)
+        self._values = readings(seen) | self._steady(seen)
+        self._pasts.add(now, self._values)
         self._fill_bucket(now)
         ahead = self._forecasts.get(LOAD)
         peak = ahead.peak(now, now + self._options.horizon_s) if ahead else None
-        return replace(seen, forecast_rate_rps=peak.value if peak else None)
+        self._ahead = self._outlook.judge(peak, now)
+        return replace(
+            seen,
+            forecast_rate_rps=peak.value if peak else None,
+            overload=self._ahead.text if self._ahead.exceeds else None,
+        )
 
     def tell(self, seen: Observation, decision: Decision, now: float) -> tuple[Alert, ...]:
         """Raises and resolves alerts from what was seen and decided; returns those that changed."""
-        conditions = (*standing(seen), *self._anomaly_conditions(), *events(decision))
-        looked = Readings(values=self._values, conditions=conditions)
+        self._learn(seen, decision, now)
+        overload = Condition(Builtin.OVERLOAD, self._ahead.exceeds, self._ahead.text)
+        conditions = (*standing(seen), overload, *oddities(self._scores), *events(decision))
+        looked = Readings(self._values, self._pasts.usual, conditions)
         options = self._options
-        self._states, changed = evaluate(options.rules, self._states, looked, now, options.target)
-        for alert in changed:
+        states, changes = evaluate(options.rules, self._states, looked, now, options.target)
+        for change in changes:
+            receivers = options.receivers if change.tell else ()
             self._history.record_alert(
-                alert, now, [self._message(alert, r) for r in options.receivers]
+                change.alert, now, [self._message(change.alert, r) for r in receivers]
             )
-        return changed
+        self._states = states  # only now: what could not be recorded changes again next time
+        return tuple(change.alert for change in changes)
 
     def refit(self, now: float) -> Sequence[Forecast]:
         """Forecasts every series anew (slow: run it beside the cycles); returns them."""
@@ -99,6 +132,55 @@ class Watch:
         self._forecasts = made  # one assignment: the cycle's thread sees all or nothing
         return tuple(made.values())
 
+    @property
+    def forecasts(self) -> Mapping[str, Forecast]:
+        """The latest forecast of each series that has one."""
+        return self._forecasts
+
+    @property
+    def coverages(self) -> Mapping[str, Coverage]:
+        """How well the intervals of each series held since this process began."""
+        return self._coverages
+
+    @property
+    def nominal_coverage(self) -> float:
+        """The share of values that the intervals are to hold."""
+        return self._forecaster.coverage
+
+    # ---- what rules compare with
+    def _remember(self, now: float) -> None:
+        """Takes over the past that an earlier process kept, once."""
+        if self._remembers:
+            return
+        self._remembers = True
+        for name in self._pasts.names:
+            since = now - self._pasts.span.length_s
+            kept = self._history.samples(self._options.target, name, since=since, until=now)
+            self._pasts.take_over(name, ((s.at, s.value) for s in kept))
+
+    def _steady(self, seen: Observation) -> dict[str, float]:
+        if seen.window is None:
+            return {}
+        self._steadiness.add(seen.window.end, seen.window.length_s, seen.window.requests)
+        return {STABILITY: self._steadiness.value}
+
+    def _learn(self, seen: Observation, decision: Decision, now: float) -> None:
+        """What the settings in force can serve is learnt between tests, from data to be trusted."""
+        trusted = seen.problem is None and decision.state.experiment is None
+        if seen.live is None or seen.traffic is None or seen.window is None or not trusted:
+            self._outlook.interrupt()
+            return
+        self._outlook.learn(
+            Look(
+                at=now,
+                settings=tuple(sorted(seen.live.settings.items())),
+                rate_rps=seen.traffic.workload.rate_rps,
+                attainment=seen.traffic.attainment,
+                places=places(seen.live, self._options.replicas),
+                histograms=seen.window.histograms,
+            )
+        )
+
     # ---- buckets
     def _fill_bucket(self, now: float) -> None:
         start = math.floor(now / self._options.bucket_s) * self._options.bucket_s
@@ -114,6 +196,7 @@ class Watch:
         self._bucket.clear()
         if not means:
             return
+        self._tell_of_blind_rules(means)
         self._history.append_samples(
             self._options.target, [(series, at, value) for series, value in means.items()]
         )
@@ -124,26 +207,21 @@ class Watch:
         if odd:
             self._history.record_anomalies(self._options.target, odd)
 
+    def _tell_of_blind_rules(self, means: Mapping[str, float]) -> None:
+        """A misspelt or renamed series must not pass for one that is well; told when it changes."""
+        found = blind(self._options.rules, means)
+        if found != self._blind:
+            self._blind = found
+            log.info("alerts.rules_without_data", target=self._options.target, rules=found)
+
     def _score(self, series: str, at: float, value: float) -> AnomalyScore:
-        state, score = score_point(
-            self._detectors[series], series, at, value, self._forecasts.get(series)
-        )
+        forecast = self._forecasts.get(series)
+        self._coverages[series] = self._coverages[series].seen(forecast, at, value)
+        state, score = score_point(self._detectors[series], series, at, value, forecast)
         self._detectors[series] = state
         return score
 
     # ---- alerts
-    def _anomaly_conditions(self) -> tuple[Condition, ...]:
-        return tuple(
-            Condition(
-                Builtin.ANOMALY,
-                score.anomalous,
-                f"{score.series} is {score.value:.4g}, {score.expected:.4g} was expected "
-                f"(score {score.score:.1f})",
-                (("series", score.series),),
-            )
-            for score in self._scores
-        )
-
     def _message(self, alert: Alert, receiver: str) -> OutboxMessage:
         return OutboxMessage(
             receiver=receiver,
@@ -167,6 +245,15 @@ def readings(seen: Observation) -> dict[str, float]:
     return values
 
 
+def places(live: LiveSettings, replicas: int) -> float | None:
+    """Requests that may run at once under the settings in force; None where no knob says so."""
+    for knob in ("max_num_seqs", "max_running_requests"):
+        value = live.settings.get(knob)
+        if isinstance(value, int | float) and value > 0:
+            return float(value) * replicas
+    return None
+
+
 def standing(seen: Observation) -> tuple[Condition, ...]:
     """Conditions that hold for as long as their cause does."""
     down = seen.live is None
@@ -174,6 +261,20 @@ def standing(seen: Observation) -> tuple[Condition, ...]:
     return (
         Condition(Builtin.TARGET_DOWN, down, problem),
         Condition(Builtin.SCRAPE_FAILED, None if down else bool(problem), problem),
+    )
+
+
+def oddities(scores: Sequence[AnomalyScore]) -> tuple[Condition, ...]:
+    """Anomalies; the later ones of an episode keep its alert up, and raise none once it is over."""
+    return tuple(
+        Condition(
+            Builtin.ANOMALY,
+            None if score.suppressed else score.anomalous,
+            f"{score.series} is {score.value:.4g}, {score.expected:.4g} was expected "
+            f"(score {score.score:.1f})",
+            (("series", score.series),),
+        )
+        for score in scores
     )
 
 

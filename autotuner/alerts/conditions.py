@@ -19,6 +19,7 @@ class Builtin(StrEnum):
     DRIFT = "SettingsDrift"
     RESTARTED = "TargetRestarted"
     AA_FAILED = "AAFailed"
+    OVERLOAD = "ForecastExceedsCapacity"
 
     @property
     def severity(self) -> Severity:
@@ -39,6 +40,7 @@ _HABITS: dict[Builtin, tuple[Severity, Timing]] = {
     Builtin.HARD_LIMIT: (Severity.CRITICAL, _EVENT),
     Builtin.RESTARTED: (Severity.WARNING, _EVENT),
     Builtin.AA_FAILED: (Severity.CRITICAL, _EVENT),
+    Builtin.OVERLOAD: (Severity.WARNING, Timing(for_s=60.0, resolve_for_s=600.0)),
     Builtin.DRIFT: (Severity.WARNING, Timing(for_s=0.0, resolve_for_s=60.0)),
 }
 

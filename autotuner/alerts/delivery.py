@@ -1,20 +1,25 @@
-"""Sends what is due in the outbox, in order per receiver, at least once, and never drops it.
+"""Sends what is due in the outbox to one receiver, in order, at least once, and never drops it.
 
 Knows no protocol of its own: a Sender does, and the outbox remembers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from autotuner.alerts.outbox import Outbox, OutboxEntry
+from autotuner.alerts.pace import Pace
 from autotuner.domain.errors import AutotunerError
 
-MAX_DELAY_S = 900.0
+# Chosen: a receiver that is down is asked this often, so that an alert is at most this late.
+MAX_DELAY_S = 120.0
+MAX_RETRY_AFTER_S = 900.0  # chosen: the longest that a receiver may ask to be left alone
+STEP_S = 10.0  # chosen: no attempt begins later in a step, so that a stop does not wait for long
 _BASE_DELAY_S = 5.0
 _MAX_DOUBLINGS = 8
 
@@ -41,63 +46,97 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class DeliveryReport:
-    """What one step did: notifications delivered, failed, and held back behind a failure."""
+    """What one step did: notifications delivered, failed, and left waiting though due.
+
+    `problem` says what went wrong last.
+    """
 
     delivered: int = 0
     failed: int = 0
     held: int = 0
+    problem: str = ""
 
 
-def backoff_s(attempts: int, rng: np.random.Generator) -> float:
-    """The wait before the next attempt: uniform up to 5 s × 2^attempts, at most 15 minutes.
+def backoff_s(failures: int, rng: np.random.Generator) -> float:
+    """The wait before the next attempt: uniform up to 5 s × 2^failures, at most 2 minutes.
 
     Full jitter, so that daemons that failed together do not come back together.
     """
-    ceiling = min(MAX_DELAY_S, _BASE_DELAY_S * 2.0 ** min(attempts, _MAX_DOUBLINGS))
+    ceiling = min(MAX_DELAY_S, _BASE_DELAY_S * 2.0 ** min(failures, _MAX_DOUBLINGS))
     return float(rng.uniform(0.0, ceiling))
 
 
 class Courier:
-    """Delivers due notifications. Remembers which receivers do not answer; not for threads."""
+    """Delivers one receiver's notifications, in the order of their ids. Not for threads.
 
-    def __init__(self, outbox: Outbox, senders: Mapping[str, Sender], seed: int) -> None:
-        self._outbox = outbox
-        self._senders = senders
+    While the receiver does not answer, or has had its share for this minute, all of them wait
+    where they are. One that it refuses by itself is tried again later, and holds up only what
+    comes after it about the same alert: "resolved" never overtakes "firing".
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        receiver: str,
+        sender: Sender,
+        pace: Pace,
+        seed: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._outbox, self._receiver, self._sender = outbox, receiver, sender
+        self._pace, self._monotonic = pace, monotonic
         self._rng = np.random.default_rng(seed)
-        self._silent_until: dict[str, float] = {}
+        self._silent_until, self._failures = float("-inf"), 0
 
     def deliver_due(self, now: float, limit: int = 50) -> DeliveryReport:
         """One step of the delivery loop; `now` in seconds (UTC). Raises only what the outbox does.
 
-        Behind a receiver that does not answer its later notifications wait too: "resolved" never
-        overtakes "firing". One that refuses a single notification gets the others meanwhile.
+        A step sends at most `limit`, and begins no attempt once 10 s have passed.
         """
-        counts = {"delivered": 0, "failed": 0, "held": 0}
-        for entry in sorted(self._outbox.due(now, limit), key=lambda due: due.id):
-            counts[self._handle(entry, now)] += 1
-        return DeliveryReport(**counts)
+        if now < self._silent_until:
+            return DeliveryReport()
+        due = self._outbox.due(now, limit, self._receiver)
+        began, delivered, problems = self._monotonic(), 0, list[str]()
+        for entry in due:
+            at = now + self._monotonic() - began
+            if at < self._silent_until or at - now > STEP_S or not self._pace.free(at):
+                break
+            problem = self._try(entry, at)
+            delivered += problem is None
+            problems += [] if problem is None else [problem]
+        held = len(due) - delivered - len(problems)
+        return DeliveryReport(delivered, len(problems), held, problems[-1] if problems else "")
 
-    def _handle(self, entry: OutboxEntry, now: float) -> str:
-        silent_until = self._silent_until.get(entry.receiver, now)
-        if silent_until > now:
-            self._outbox.failed(entry.id, "waits: the receiver does not answer", silent_until)
-            return "held"
+    def _try(self, entry: OutboxEntry, at: float) -> str | None:
+        """Why it was not delivered; None when it was."""
+        self._pace.count(at)
         try:
-            self._sender(entry.receiver).send(entry.payload)
+            self._sender.send(entry.payload)
         except DeliveryError as error:
-            self._postpone(entry, error, now)
-            return "failed"
-        self._silent_until.pop(entry.receiver, None)
-        self._outbox.delivered(entry.id, now)
-        return "delivered"
+            self._postpone(entry, error, at)
+            return str(error)
+        self._failures = 0
+        self._outbox.delivered(entry.id, at)
+        return None
 
-    def _sender(self, receiver: str) -> Sender:
-        if receiver not in self._senders:
-            raise DeliveryError(f"receiver {receiver!r} is not configured: add it or rename it")
-        return self._senders[receiver]
-
-    def _postpone(self, entry: OutboxEntry, error: DeliveryError, now: float) -> None:
-        delay_s = max(backoff_s(entry.attempts, self._rng), min(error.retry_after_s, MAX_DELAY_S))
+    def _postpone(self, entry: OutboxEntry, error: DeliveryError, at: float) -> None:
+        failures = self._failures if error.receiver_down else entry.attempts
+        asked_s = min(error.retry_after_s, MAX_RETRY_AFTER_S)
+        next_at = at + max(backoff_s(failures, self._rng), asked_s)
         if error.receiver_down:
-            self._silent_until[entry.receiver] = now + delay_s
-        self._outbox.failed(entry.id, str(error), now + delay_s)
+            self._silent_until, self._failures = next_at, self._failures + 1
+        self._outbox.failed(entry.id, str(error), next_at)
+
+
+def mark_strays(outbox: Outbox, receivers: Collection[str], now: float) -> int:
+    """How many due notifications are newly found to be for nobody in `receivers`.
+
+    Each is kept, with a note that says so, and delivered as soon as its receiver is configured:
+    here or in another daemon on the same outbox.
+    """
+    due = outbox.due(now, 1000)
+    strays = [entry for entry in due if entry.receiver not in receivers and entry.attempts == 0]
+    for entry in strays:
+        problem = f"receiver {entry.receiver!r} is not configured: add it or rename it"
+        outbox.failed(entry.id, problem, now)
+    return len(strays)

@@ -69,7 +69,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class AlertState:
-    """Where one alert stands. `alert` is set while firing and once resolved."""
+    """Where one alert stands. `alert` is set while firing and once resolved.
+
+    `told`: receivers were told that it fires; None where a restart has forgotten whether.
+    """
 
     phase: Phase = Phase.INACTIVE
     timing: Timing = field(default_factory=Timing)
@@ -77,6 +80,7 @@ class AlertState:
     clear_since: float | None = None  # while firing: the cause has been absent since
     limit: float | None = None  # the threshold that was crossed, fixed for the episode
     alert: Alert | None = None
+    told: bool | None = False
 
     @property
     def open(self) -> bool:
@@ -89,7 +93,7 @@ States = Mapping[str, AlertState]
 def restore(alerts: Iterable[Alert]) -> dict[str, AlertState]:
     """States by fingerprint from the alerts that fired when the process ended."""
     return {
-        a.fingerprint: AlertState(Phase.FIRING, since=a.starts_at, alert=a)
+        a.fingerprint: AlertState(Phase.FIRING, since=a.starts_at, alert=a, told=None)
         for a in alerts
         if a.firing
     }
@@ -112,7 +116,7 @@ def advance(
 
 
 def _pending(state: AlertState, now: float) -> AlertState:
-    return replace(state, phase=Phase.PENDING, since=now, clear_since=None, alert=None)
+    return replace(state, phase=Phase.PENDING, since=now, clear_since=None, alert=None, told=False)
 
 
 def _alert(subject: Subject, summary: str, starts_at: float) -> Alert:

@@ -28,8 +28,12 @@ class OutboxEntry(Protocol):
 class Outbox(Protocol):
     """Notifications that were written down before they are sent. Each call is durable."""
 
-    def due(self, now: float, limit: int, /) -> Sequence[OutboxEntry]:
-        """At most `limit` undelivered entries whose next attempt is due, the oldest first."""
+    def due(self, now: float, limit: int, receiver: str | None = None, /) -> Sequence[OutboxEntry]:
+        """At most `limit` undelivered entries whose next attempt is due, the longest waiting first.
+
+        Of one receiver: those that may be sent, in the order of their ids. What comes later about
+        an alert waits until what came earlier about it has been delivered.
+        """
         ...
 
     def delivered(self, entry_id: int, at: float, /) -> None: ...
@@ -46,6 +50,7 @@ class MemoryEntry:
     id: int
     receiver: str
     payload: Mapping[str, Any]
+    fingerprint: str = ""  # of its alert; entries without one do not wait for each other
     attempts: int = 0
     next_at: float = float("-inf")
     error: str = ""
@@ -58,13 +63,24 @@ class MemoryOutbox:
         self._entries: dict[int, MemoryEntry] = {}
         self._last_id = 0
 
-    def add(self, receiver: str, payload: Mapping[str, Any]) -> int:
+    def add(self, receiver: str, payload: Mapping[str, Any], fingerprint: str = "") -> int:
         self._last_id += 1
-        self._entries[self._last_id] = MemoryEntry(self._last_id, receiver, payload)
+        self._entries[self._last_id] = MemoryEntry(self._last_id, receiver, payload, fingerprint)
         return self._last_id
 
-    def due(self, now: float, limit: int) -> Sequence[MemoryEntry]:
-        return [entry for entry in self._entries.values() if entry.next_at <= now][:limit]
+    def due(self, now: float, limit: int, receiver: str | None = None) -> Sequence[MemoryEntry]:
+        due = [entry for entry in self._entries.values() if entry.next_at <= now]
+        if receiver is None:
+            return sorted(due, key=lambda entry: (entry.next_at, entry.id))[:limit]
+        return [e for e in due if e.receiver == receiver and not self._behind(e)][:limit]
+
+    def _behind(self, entry: MemoryEntry) -> bool:
+        """Whether something earlier about the same alert has not been delivered."""
+        return entry.fingerprint != "" and any(
+            other.id < entry.id
+            and (other.receiver, other.fingerprint) == (entry.receiver, entry.fingerprint)
+            for other in self._entries.values()
+        )
 
     def delivered(self, entry_id: int, at: float) -> None:  # noqa: ARG002
         del self._entries[entry_id]

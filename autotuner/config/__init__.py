@@ -5,23 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from autotuner.config.alert_rule import AlertRuleConfig
 from autotuner.config.experiment import ExperimentConfig, GuardrailConfig
+from autotuner.config.metrics import MetricsConfig, PrometheusConfig
 from autotuner.config.model import parse, read_yaml
 from autotuner.config.plan import ExperimentPlan
 from autotuner.config.policy import (
-    AlertRuleConfig,
     ForecastConfig,
     KnobConfig,
     Policy,
     ProposerConfig,
     SloConfig,
 )
+from autotuner.config.receivers import AlertmanagerConfig, AlertsInConfig, ChatConfig, WebhookConfig
 from autotuner.config.secrets import read_secret
-from autotuner.config.service import Config, ListenConfig, LogConfig, TargetConfig, WebhookConfig
+from autotuner.config.service import Config, ListenConfig, LogConfig, TargetConfig
 from autotuner.domain.errors import ConfigError
 
 __all__ = [
     "AlertRuleConfig",
+    "AlertmanagerConfig",
+    "AlertsInConfig",
+    "ChatConfig",
     "Config",
     "ExperimentConfig",
     "ExperimentPlan",
@@ -30,7 +35,9 @@ __all__ = [
     "KnobConfig",
     "ListenConfig",
     "LogConfig",
+    "MetricsConfig",
     "Policy",
+    "PrometheusConfig",
     "ProposerConfig",
     "SloConfig",
     "TargetConfig",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from autotuner.config.alert_rule import AlertRuleConfig, check_together
 from autotuner.config.experiment import ExperimentConfig
 from autotuner.config.model import Model, Seconds, Share
 from autotuner.domain.knobs import Knob, KnobSpace, Value
@@ -83,24 +84,6 @@ class ForecastConfig(Model):
     time_limit_s: Seconds = 30.0
 
 
-class AlertRuleConfig(Model):
-    """A rule over one series of the target."""
-
-    name: str
-    tier: Literal["hardware", "framework", "business"] = "framework"
-    series: str
-    above: float | None = None
-    below: float | None = None
-    for_s: Annotated[float, Field(ge=0)] = 60.0
-    severity: Literal["info", "warning", "critical"] = "warning"
-
-    @model_validator(mode="after")
-    def _one_side(self) -> AlertRuleConfig:
-        if (self.above is None) == (self.below is None):
-            raise ValueError(f"rule {self.name}: give exactly one of above, below")
-        return self
-
-
 class Policy(Model):
     """What good means for a target, which knobs may move, and how changes are proven."""
 
@@ -111,6 +94,14 @@ class Policy(Model):
     proposer: ProposerConfig = ProposerConfig()
     forecast: ForecastConfig = ForecastConfig()
     alerts: tuple[AlertRuleConfig, ...] = ()
+
+    @field_validator("alerts")
+    @classmethod
+    def _rules_fit_together(
+        cls, alerts: tuple[AlertRuleConfig, ...]
+    ) -> tuple[AlertRuleConfig, ...]:
+        check_together(alerts)
+        return alerts
 
     def space(self) -> KnobSpace:
         return KnobSpace(

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from autotuner.config.metrics import MetricsConfig
 from autotuner.config.model import Model, Seconds
+from autotuner.config.receivers import AlertmanagerConfig, AlertsInConfig, ChatConfig, WebhookConfig
 from autotuner.domain.mode import Mode
 
 Url = Annotated[str, Field(pattern=r"^https?://")]
@@ -30,6 +32,9 @@ class TargetConfig(Model):
         Mode.ACTIVE,
         description="advisory decides and records but applies nothing; paused observes only",
     )
+    metrics: MetricsConfig = Field(
+        MetricsConfig(), description="where numbers come from, besides the target's own /metrics"
+    )
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -48,14 +53,12 @@ class TargetConfig(Model):
             raise ValueError(f"target {self.name}: replicas repeat: {self.replicas}")
         return self
 
-
-class WebhookConfig(Model):
-    """Where alerts go, in Alertmanager's webhook shape."""
-
-    name: str
-    url: Url
-    secret_file: Path | None = Field(None, description="key of the HMAC-SHA256 signature header")
-    timeout_s: Seconds = 5.0
+    @model_validator(mode="after")
+    def _measured(self) -> TargetConfig:
+        unfit = self.metrics.fits(len(self.urls))
+        if unfit is not None:
+            raise ValueError(f"target {self.name}: {unfit}")
+        return self
 
 
 class LogConfig(Model):
@@ -78,10 +81,27 @@ class Config(Model):
     cycle_s: Seconds = 5.0
     listen: ListenConfig = ListenConfig()
     webhooks: tuple[WebhookConfig, ...] = ()
+    alertmanagers: tuple[AlertmanagerConfig, ...] = ()
+    chats: tuple[ChatConfig, ...] = ()
+    alerts_in: AlertsInConfig | None = None
+    forecast_processes: Annotated[int, Field(ge=0)] = Field(
+        0, description="processes that stay and fit forecasts; 0: one is started for each fit"
+    )
     log: LogConfig = LogConfig()
     keep_days: Annotated[float, Field(gt=0, description="history older than this is pruned")] = (
         365.0
     )
+
+    @property
+    def receivers(self) -> tuple[str, ...]:
+        """The name of every receiver of alerts, whatever its kind."""
+        return tuple(one.name for one in (*self.webhooks, *self.alertmanagers, *self.chats))
+
+    @model_validator(mode="after")
+    def _receivers_differ(self) -> Config:
+        if len(set(self.receivers)) != len(self.receivers):
+            raise ValueError(f"two receivers of alerts share a name: {list(self.receivers)}")
+        return self
 
     @field_validator("targets")
     @classmethod

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, exists, or_, select, update
 
 from autotuner.domain.forecasts import Alert
 from autotuner.history.sql import Row, fetch, insert_missing
-from autotuner.history.tables import alerts
+from autotuner.history.tables import alerts, outbox
 
 
 def write_alert(connection: Connection, alert: Alert, at: float) -> None:
@@ -30,12 +30,17 @@ def write_alert(connection: Connection, alert: Alert, at: float) -> None:
         connection.execute(update(alerts).where(same).values(changing))
 
 
-def read_firing(connection: Connection, target: str) -> list[Alert]:
-    query = (
-        select(alerts)
-        .where(alerts.c.target == target, alerts.c.ends_at.is_(None))
-        .order_by(alerts.c.starts_at, alerts.c.id)
-    )
+def read_firing(connection: Connection, target: str, told_to: str | None = None) -> list[Alert]:
+    query = select(alerts).where(alerts.c.target == target, alerts.c.ends_at.is_(None))
+    if told_to is not None:
+        told = exists().where(
+            outbox.c.receiver == told_to,
+            outbox.c.fingerprint == alerts.c.fingerprint,
+            outbox.c.status == "firing",
+            outbox.c.occasion_at == alerts.c.starts_at,
+        )
+        query = query.where(told)
+    query = query.order_by(alerts.c.starts_at, alerts.c.id)
     return [_alert(row) for row in fetch(connection, query)]
 
 

@@ -115,6 +115,16 @@ def read_asked_mode(connection: Connection, target: str) -> Mode:
     return Mode.ACTIVE if last is None else _MODE_AFTER[Ask(last)]
 
 
+def read_asked_modes(connection: Connection, target: str, limit: int) -> list[Control]:
+    query = (
+        select(controls)
+        .where(controls.c.target == target, controls.c.what.in_(_MODE_AFTER))
+        .order_by(controls.c.id.desc())
+        .limit(limit)
+    )
+    return [_control(row) for row in fetch(connection, query)]
+
+
 def write_heartbeat(
     connection: Connection, daemon_id: str, target: str, at: float, sentence: str, mode: Mode
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, exists, select, update
 
 from autotuner.domain.errors import HistoryError
 from autotuner.history.records import Delivery, OutboxMessage
@@ -27,14 +27,28 @@ def enqueue(connection: Connection, message: OutboxMessage, at: float) -> bool:
     return insert_missing(connection, outbox, [row]) == 1
 
 
-def read_due(connection: Connection, now: float, limit: int) -> list[Delivery]:
-    query = (
-        select(outbox)
-        .where(outbox.c.delivered_at.is_(None), outbox.c.next_at <= now)
-        .order_by(outbox.c.next_at, outbox.c.id)
-        .limit(limit)
+def read_due(
+    connection: Connection, now: float, limit: int, receiver: str | None = None
+) -> list[Delivery]:
+    query = select(outbox).where(outbox.c.delivered_at.is_(None), outbox.c.next_at <= now)
+    if receiver is None:
+        query = query.order_by(outbox.c.next_at, outbox.c.id)
+    else:
+        query = query.where(outbox.c.receiver == receiver, ~_behind_another())
+        query = query.order_by(outbox.c.id)
+    return [_delivery(row) for row in fetch(connection, query.limit(limit))]
+
+
+def _behind_another() -> ColumnElement[bool]:
+    """Whether something earlier about the same alert waits; what was given up holds up nothing."""
+    earlier = outbox.alias("earlier")
+    return exists().where(
+        earlier.c.receiver == outbox.c.receiver,
+        earlier.c.fingerprint == outbox.c.fingerprint,
+        earlier.c.id < outbox.c.id,
+        earlier.c.delivered_at.is_(None),
+        earlier.c.next_at.is_not(None),
     )
-    return [_delivery(row) for row in fetch(connection, query)]
 
 
 def _delivery(row: Row) -> Delivery:

@@ -306,8 +306,9 @@ class History:
             for message in messages:
                 outbox_store.enqueue(connection, message, at)
 
-    def firing_alerts(self, target: str) -> list[Alert]:
-        return self._db.read(alerts_store.read_firing, target)
+    def firing_alerts(self, target: str, told_to: str | None = None) -> list[Alert]:
+        """All, or those of which the receiver `told_to` has been, or is to be, told."""
+        return self._db.read(alerts_store.read_firing, target, told_to)
 
     def alerts(self, target: str | None = None, *, since: float, limit: int = 200) -> list[Alert]:
         """Those that started, or still fired, at or after `since`; newest first."""
@@ -317,9 +318,9 @@ class History:
         """False where the same message was already enqueued (delivered or not)."""
         return self._db.write(outbox_store.enqueue, message, at)
 
-    def due(self, now: float, limit: int = 50) -> list[Delivery]:
-        """What is to be delivered at `now`, the longest waiting first."""
-        return self._db.read(outbox_store.read_due, now, limit)
+    def due(self, now: float, limit: int = 50, receiver: str | None = None) -> list[Delivery]:
+        """The longest waiting first; of one `receiver` by id, and of each alert only its first."""
+        return self._db.read(outbox_store.read_due, now, limit, receiver)
 
     def delivered(self, delivery_id: int, at: float) -> None:
         self._db.write(outbox_store.mark_delivered, delivery_id, at)
@@ -342,10 +343,7 @@ class History:
         return self._db.write(operations_store.write_ask, target, Ask(what), who, at, note, payload)
 
     def take_controls(self, target: str, now: float) -> list[Control]:
-        """What was asked since the last call, oldest first; each is handed out once.
-
-        Declared tests wait for `take_control` instead, since each needs the target for itself.
-        """
+        """What was asked since the last call, oldest first; declared tests are not among it."""
         return self._db.write(operations_store.take_controls, target, now)
 
     def next_declared(self, target: str) -> Control | None:
@@ -372,11 +370,12 @@ class History:
         return self._db.read(operations_store.read_declared, target, before, limit)
 
     def asked_mode(self, target: str) -> Mode:
-        """The mode that the last pause, resume or advisory left; ACTIVE when none was asked.
-
-        A daemon that starts begins in it, so that a pause outlives a restart.
-        """
+        """The mode that was asked for last, in which a daemon starts; ACTIVE when none was."""
         return self._db.read(operations_store.read_asked_mode, target)
+
+    def asked_modes(self, target: str, limit: int = 200) -> list[Control]:
+        """What asked for a mode (pause, resume, advisory), newest first."""
+        return self._db.read(operations_store.read_asked_modes, target, limit)
 
     def heartbeat(
         self, daemon_id: str, target: str, *, at: float, sentence: str, mode: Mode | str

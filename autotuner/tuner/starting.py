@@ -66,7 +66,7 @@ def _on_our_own(moment: Moment, proposer: Proposer) -> Decision:
     if moves := drifted(state, traffic, now, rules):
         why = f"the workload moved ({moves}): what was learnt under the old one is forgotten"
         return Decision(Action.HOLD, why, forgotten(state, moves, traffic, now))
-    if traffic.attainment >= rules.goal_attainment:
+    if traffic.attainment >= rules.goal_attainment and moment.seen.overload is None:
         met = f"attainment {traffic.attainment:.1%} meets the goal of {rules.goal_attainment:.1%}"
         return Decision(Action.HOLD, met, state)
     if rules.retest and state.retest and state.previous is not None:

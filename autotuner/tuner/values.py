@@ -84,7 +84,8 @@ class Observation:
     `problem` says why the data can't be trusted (scrape failed, stale, invalid); then `live` and
     `exposures` may be missing. `probes`, `feedback` and `readings` go back to the running
     experiment's first slot; `recent` goes back `Rules.noise_s`, whatever settings were met, and
-    is needed only between tests. `declared` is the oldest test that a person asked for.
+    is needed only between tests. `declared` is the oldest test that a person asked for. `overload`
+    says why the load that is forecast exceeds what the settings in force can serve.
     """
 
     live: LiveSettings | None
@@ -100,6 +101,7 @@ class Observation:
     readings: tuple[Reading, ...] = ()
     recent: tuple[Exposure, ...] = ()
     declared: Declaration | None = None
+    overload: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 HealthCheck = Callable[[], tuple[bool, Mapping[str, Any]]]
 
 
-def create_app(registry: CollectorRegistry, health: HealthCheck) -> FastAPI:
+def create_app(
+    registry: CollectorRegistry, health: HealthCheck, routers: Sequence[APIRouter] = ()
+) -> FastAPI:
     """`health` tells whether all is well (200) or not (503), and what to show."""
     app = FastAPI(title="autotuner", docs_url=None, redoc_url=None)
 
@@ -29,6 +31,8 @@ def create_app(registry: CollectorRegistry, health: HealthCheck) -> FastAPI:
     def show_metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    for router in routers:
+        app.include_router(router)
     return app
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from autotuner.bootstrap import build_service, open_configured_history
+from fastapi import APIRouter
+
+from autotuner.bootstrap import build_alerts_in, build_service, open_configured_history
 from autotuner.config import Config
+from autotuner.history.store import History
 from autotuner.logs import configure_logs
+from autotuner.web.alerts_in import alerts_in_router
 from autotuner.web.app import WebServer, create_app
 
 
@@ -14,7 +18,7 @@ def run_service(config: Config) -> None:
     history = open_configured_history(config)
     service = build_service(config, history)
     web = WebServer(
-        create_app(service.instruments.registry, service.health),
+        create_app(service.instruments.registry, service.health, _routers(config, history)),
         config.listen.host,
         config.listen.port,
     )
@@ -24,3 +28,11 @@ def run_service(config: Config) -> None:
     finally:
         web.stop()
         history.close()
+
+
+def _routers(config: Config, history: History) -> list[APIRouter]:
+    heard = build_alerts_in(config, history)
+    if heard is None:
+        return []
+    hearing, token = heard
+    return [alerts_in_router(hearing.take, token)]

@@ -34,6 +34,10 @@ def policy(**changes: Any) -> dict[str, Any]:
     return {"name": "p", "slo": {"ttft_s": 1.0}, "knobs": {"k": {"levels": [1, 2]}}, **changes}
 
 
+def alert(**fields: Any) -> dict[str, Any]:
+    return policy(alerts=[{"name": "x", "series": "s", **fields}])
+
+
 def rules(**changes: Any) -> dict[str, Any]:
     return policy(experiment=changes)
 
@@ -94,6 +98,17 @@ def test_a_bad_configuration_names_field_and_value(data: Any, told: str) -> None
         (rules(retest=True), "needs drift_factor"),
         (rules(max_temperature_c=0), "experiment.max_temperature_c=0"),
         (policy(alerts=[{"name": "x", "series": "s"}]), "exactly one of above, below"),
+        (alert(above=1, times_p99=2), "exactly one of above, below, times_p99, down"),
+        (alert(down=1), "alerts.0.down=1"),
+        (alert(times_p99=0), "alerts.0.times_p99=0"),
+        (alert(above=float("nan")), "alerts.0.above=nan"),
+        (alert(above=1, clear=2), "clear=2 must be at most 1"),
+        (alert(below=1, clear=0.5), "clear=0.5 must be at least 1"),
+        (alert(down=0.1, clear=0.5), "clear goes with above or below, not with down"),
+        (alert(above=1, inhibits=["y"]), "inhibits 'y'; give one of x, AnomalyInMetrics"),
+        (alert(above=1, inhibits=["TargetDown"]), "inhibits 'TargetDown'"),
+        (alert(above=1, inhibits=["x"]), "in a circle: x → x"),
+        (policy(alerts=[{"name": "x", "series": "s", "above": 1}] * 2), "two rules share a name"),
     ],
 )
 def test_a_bad_policy_names_field_and_value(data: Any, told: str) -> None:

@@ -39,6 +39,11 @@ def test_buckets_become_samples_and_a_forecast_that_outlives_a_restart(history: 
     assert ahead is not None
     assert 2.0 <= ahead <= 3.0
     assert make(history).look(seen(2.0), later).forecast_rate_rps == ahead
+    for minute in range(1, 5):
+        watch.look(seen(2.0 + (minute % 2)), later + minute * 60)
+    assert watch.coverages[LOAD].points == 4
+    assert watch.coverages[LOAD].share == 1.0
+    assert watch.nominal_coverage == 0.99
 
 
 def test_an_outage_is_one_alert_that_resolves(history: History) -> None:

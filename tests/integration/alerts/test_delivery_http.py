@@ -4,67 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from autotuner.alerts.delivery import MAX_DELAY_S, Courier, DeliveryError
 from autotuner.alerts.lifecycle import AlertState, Timing
+from autotuner.alerts.limits import Limit, LimitKind
 from autotuner.alerts.outbox import MemoryOutbox
-from autotuner.alerts.payload import SIGNATURE_HEADER, grouped, signature
+from autotuner.alerts.pace import Pace
+from autotuner.alerts.payload import grouped, signature
 from autotuner.alerts.rules import AlertRule, Readings, Tier, evaluate
 from autotuner.alerts.webhook import WebhookSender
+from tests.integration.alerts.receiver import HOOK, Receiver, free_port
 
 pytestmark = pytest.mark.process
 
 SECRET = "s3cret-key"
-PATH = "/hook/t0ken"
-
-
-class Receiver:
-    """An HTTP server whose answer can be changed; keeps the bodies and headers that came."""
-
-    def __init__(self, port: int = 0) -> None:
-        self.status = 200
-        self.headers: dict[str, str] = {}
-        self.silent = False
-        self.bodies: list[bytes] = []
-        self.signatures: list[str | None] = []
-        self._released = threading.Event()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                receiver.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-                receiver.signatures.append(self.headers[SIGNATURE_HEADER])
-                if receiver.silent:
-                    receiver._released.wait(30.0)
-                    return
-                self.send_response(receiver.status)
-                for name, value in receiver.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        self.port = self._server.server_address[1]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{PATH}"
-
-    def close(self) -> None:
-        self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
@@ -72,12 +28,6 @@ def receiver() -> Iterator[Receiver]:
     server = Receiver()
     yield server
     server.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def sender(url: str, secret: str | None = None) -> WebhookSender:
@@ -90,7 +40,7 @@ def statuses(receiver: Receiver) -> list[tuple[str, str]]:
 
 
 RULES = [
-    AlertRule(name, Tier.FRAMEWORK, name, threshold=1.0, timing=Timing(0.0, 0.0))
+    AlertRule(name, Tier.FRAMEWORK, name, Limit(LimitKind.ABOVE, 1.0), Timing(0.0, 0.0))
     for name in ("ttft", "itl")
 ]
 
@@ -100,21 +50,21 @@ class Story:
 
     def __init__(self, url: str) -> None:
         self.outbox = MemoryOutbox()
-        self.courier = Courier(self.outbox, {"hook": sender(url, SECRET)}, seed=1)
+        self.courier = Courier(self.outbox, "hook", sender(url, SECRET), Pace(100), seed=1)
         self.now = 1e9
         self._states: dict[str, AlertState] = {}
 
     def look(self, **values: float) -> None:
         self.now += MAX_DELAY_S
-        self._states, changed = evaluate(RULES, self._states, Readings(values), self.now, "t")
-        for payload in grouped(changed, "hook"):
-            self.outbox.add("hook", payload)
+        self._states, changes = evaluate(RULES, self._states, Readings(values), self.now, "t")
+        for payload in grouped([change.alert for change in changes], "hook"):
+            self.outbox.add("hook", payload, payload["alerts"][0]["fingerprint"])
         self.courier.deliver_due(self.now)
 
 
 def test_every_alert_arrives_and_resolved_follows_firing() -> None:
     port = free_port()
-    story = Story(f"http://127.0.0.1:{port}{PATH}")
+    story = Story(f"http://127.0.0.1:{port}{HOOK}")
     story.look(ttft=2.0, itl=0.0)  # nobody listens
     assert [e.error for e in story.outbox.undelivered()] == ["no answer (ConnectionError)"]
     receiver = Receiver(port)
@@ -128,6 +78,7 @@ def test_every_alert_arrives_and_resolved_follows_firing() -> None:
         receiver.silent, receiver.status = False, 204
         receiver.bodies.clear()
         story.look(ttft=0.0, itl=0.0)
+        story.look(ttft=0.0, itl=0.0)  # what came later about the same alerts
     finally:
         receiver.close()
     assert story.outbox.undelivered() == ()

@@ -10,22 +10,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotuner.alerts.conditions import Builtin, Condition
+from autotuner.alerts.inhibition import Change
 from autotuner.alerts.lifecycle import AlertState, Phase, Severity, Timing, restore
-from autotuner.alerts.rules import AlertRule, Comparison, Readings, Tier, evaluate
+from autotuner.alerts.limits import Limit, LimitKind
+from autotuner.alerts.rules import AlertRule, Readings, Tier, blind, evaluate
+from autotuner.alerts.usual import Usual
 from autotuner.domain.errors import ConfigError
 from autotuner.domain.forecasts import Alert
 
 QUICK = Timing(for_s=0.0, resolve_for_s=0.0)
-SLOW = AlertRule("HighTtft", Tier.FRAMEWORK, "ttft_p95_s", threshold=1.0, timing=QUICK)
-TAIL = AlertRule("TailTtft", Tier.FRAMEWORK, "ttft_p95_s", p99_factor=2.0, timing=QUICK)
-IDLE = AlertRule(
-    "LowGpu", Tier.HARDWARE, "gpu_utilisation", Comparison.BELOW, threshold=0.2, timing=QUICK
-)
+ABOVE_1 = Limit(LimitKind.ABOVE, 1.0)
+SLOW = AlertRule("HighTtft", Tier.FRAMEWORK, "ttft_p95_s", ABOVE_1, QUICK)
+TAIL = AlertRule("TailTtft", Tier.FRAMEWORK, "ttft_p95_s", Limit(LimitKind.TIMES_P99, 2.0), QUICK)
+IDLE = AlertRule("LowGpu", Tier.HARDWARE, "gpu_utilisation", Limit(LimitKind.BELOW, 0.2), QUICK)
+DROP = AlertRule("Down", Tier.BUSINESS, "accuracy", Limit(LimitKind.DOWN, 0.05), QUICK)
 
 
 def run(
     rules: Sequence[AlertRule], *looks: Readings, step_s: float = 10.0
 ) -> tuple[dict[str, AlertState], list[tuple[Alert, ...]]]:
+    states, changes = run_with_changes(rules, *looks, step_s=step_s)
+    return states, [tuple(change.alert for change in changed) for changed in changes]
+
+
+def run_with_changes(
+    rules: Sequence[AlertRule], *looks: Readings, step_s: float = 10.0
+) -> tuple[dict[str, AlertState], list[tuple[Change, ...]]]:
     states: dict[str, AlertState] = {}
     changes = []
     for i, readings in enumerate(looks):
@@ -35,7 +45,8 @@ def run(
 
 
 def ttft(*values: float, p99: float = math.nan) -> list[Readings]:
-    return [Readings({"ttft_p95_s": v}, {"ttft_p95_s": p99}) for v in values]
+    usual = {} if math.isnan(p99) else {"ttft_p95_s": Usual(p99 / 2, p99 / 4, p99)}
+    return [Readings({"ttft_p95_s": v}, usual) for v in values]
 
 
 def told(changes: list[tuple[Alert, ...]]) -> list[str]:
@@ -83,6 +94,29 @@ def test_a_rising_p99_does_not_end_the_alert() -> None:
     assert told(changes) == ["", "F", "", "R"]
     assert changes[1][0].summary == "ttft_p95_s is 0.9, above 0.8 (2 × its P99) on gpu-1"
     assert next(iter(states.values())).phase is Phase.RESOLVED
+
+
+def test_what_has_been_so_for_a_day_is_the_new_past() -> None:
+    worse = [*ttft(0.9, p99=0.4), *ttft(*[0.9] * 9, p99=0.9)]
+    _, changes = run([TAIL], *worse, step_s=10_000.0)
+    assert told(changes) == ["F", *[""] * 8, "R"]
+
+
+def accuracy(*values: float, median: float = 0.9, p05: float = 0.88) -> list[Readings]:
+    return [Readings({"accuracy": v}, {"accuracy": Usual(median, p05, 0.92)}) for v in values]
+
+
+def test_a_drop_is_measured_against_its_own_past() -> None:
+    _, changes = run([DROP], *accuracy(0.9, 0.86, 0.85, 0.87, 0.9))
+    assert told(changes) == ["", "", "F", "", "R"]
+    assert changes[2][0].summary == (
+        "accuracy is 0.85, below 0.855 (down more than 0.05 of its median) on gpu-1"
+    )
+
+
+def test_a_drop_that_happens_every_day_is_none() -> None:
+    assert told(run([DROP], *accuracy(0.6, p05=0.7))[1]) == [""]
+    assert told(run([DROP], *accuracy(0.49, p05=0.7))[1]) == ["F"]
 
 
 def test_waits_are_kept() -> None:
@@ -135,16 +169,19 @@ def test_anomalies_of_two_series_are_two_alerts() -> None:
 def test_a_rule_that_was_taken_away_resolves_its_alert() -> None:
     states, (fired,) = run([SLOW], *ttft(2.0))
     states, changed = evaluate([], states, Readings(), 100.0, "gpu-1")
-    assert changed == (replace(fired[0], ends_at=100.0),)
+    assert changed == (Change(replace(fired[0], ends_at=100.0), tell=True),)
     assert evaluate([], states, Readings(), 200.0, "gpu-1") == ({}, ())
 
 
 def test_a_restart_neither_repeats_nor_forgets() -> None:
     _, (fired,) = run([SLOW], *ttft(2.0))
     states, changed = evaluate([SLOW], restore(fired), ttft(2.0)[0], 50.0, "gpu-1")
+    # The same occasion once more: whoever keeps what was sent sees that it was.
+    assert changed == (Change(fired[0], tell=True),)
+    states, changed = evaluate([SLOW], states, ttft(2.0)[0], 55.0, "gpu-1")
     assert changed == ()
     _, changed = evaluate([SLOW], states, ttft(0.1)[0], 60.0, "gpu-1")
-    assert [(a.starts_at, a.ends_at) for a in changed] == [(0.0, 60.0)]
+    assert [(c.alert.starts_at, c.alert.ends_at) for c in changed] == [(0.0, 60.0)]
 
 
 @pytest.mark.parametrize("kind", list(Builtin))
@@ -158,11 +195,8 @@ def test_every_builtin_alert_fires_and_resolves(kind: Builtin) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"threshold": None}, "either threshold or p99_factor"),
-        ({"p99_factor": 2.0}, "either threshold or p99_factor"),
-        ({"threshold": math.nan}, "finite number"),
-        ({"resolve_margin": 1.0}, "resolve_margin=1.0"),
         ({"name": ""}, "must not be empty"),
+        ({"name": "TargetDown"}, "built-in alert"),
         ({"series": ""}, "must not be empty"),
     ],
 )
@@ -173,10 +207,92 @@ def test_rules_that_could_never_work_are_refused(fields: dict[str, Any], message
 
 @given(st.lists(st.floats(-10, 10) | st.just(math.nan), max_size=60))
 def test_firing_and_resolved_alternate(values: list[float]) -> None:
-    rules = [SLOW, replace(SLOW, name="Low", comparison=Comparison.BELOW, threshold=-2.0)]
+    rules = [SLOW, replace(SLOW, name="Low", limit=Limit(LimitKind.BELOW, -2.0))]
     _, changes = run(rules, *ttft(*values))
     for name in ("HighTtft", "Low"):
         mine = [a for changed in changes for a in changed if a.name == name]
         assert [a.firing for a in mine] == [i % 2 == 0 for i in range(len(mine))]
         for fired, resolved in zip(mine[::2], mine[1::2], strict=False):
             assert replace(resolved, ends_at=None) == fired
+
+
+HOT = AlertRule(
+    "Hot", Tier.HARDWARE, "heat", ABOVE_1, QUICK, inhibits=frozenset({"HighTtft", "LowGpu"})
+)
+
+
+def both(heat: float, ttft_s: float) -> Readings:
+    return Readings({"heat": heat, "ttft_p95_s": ttft_s})
+
+
+def heard(changes: list[tuple[Change, ...]]) -> list[str]:
+    """Per look, the names that people are told: `+` fires, `-` is over."""
+    return [
+        " ".join(("+" if c.alert.firing else "-") + c.alert.name for c in changed if c.tell)
+        for changed in changes
+    ]
+
+
+def test_a_firing_alert_keeps_those_that_follow_from_it_quiet() -> None:
+    _, changes = run_with_changes([HOT, SLOW], both(2, 2), both(2, 2), both(2, 0), both(0, 0))
+    assert heard(changes) == ["+Hot", "", "", "-Hot"]
+    kept = [(c.alert.name, c.alert.firing) for changed in changes for c in changed if not c.tell]
+    assert kept == [("HighTtft", True), ("HighTtft", False)]
+
+
+def test_what_still_fires_afterwards_is_told_then() -> None:
+    _, changes = run_with_changes([HOT, SLOW], both(2, 2), both(2, 2), both(0, 2), both(0, 0))
+    assert heard(changes) == ["+Hot", "", "-Hot +HighTtft", "-HighTtft"]
+    assert changes[2][1].alert.starts_at == 0.0
+
+
+def test_what_was_told_before_is_told_to_be_over_at_once() -> None:
+    _, changes = run_with_changes([HOT, SLOW], both(0, 2), both(2, 2), both(2, 0))
+    assert heard(changes) == ["+HighTtft", "+Hot", "-HighTtft"]
+
+
+def test_a_target_that_is_down_explains_its_rules_but_no_verdict() -> None:
+    down = Condition(Builtin.TARGET_DOWN, True, "no answer")
+    odd = Condition(Builtin.ANOMALY, True, "odd")
+    verdict = Condition(Builtin.HARMFUL, True, "worse")
+    first = Readings(conditions=(down,))
+    then = Readings({"ttft_p95_s": 2.0}, conditions=(down, odd, verdict))
+    _, changes = run_with_changes([SLOW], *[first] * 4, then)
+    assert heard(changes)[3:] == ["+TargetDown", "+ExperimentHarmful"]
+
+
+def test_after_a_restart_what_waited_is_told_and_nothing_is_lost() -> None:
+    _, changes = run_with_changes([HOT, SLOW], both(2, 2))
+    restored = restore(change.alert for change in changes[0])
+    states, again = evaluate([HOT, SLOW], restored, both(2, 2), 10.0, "gpu-1")
+    assert heard([again]) == ["+Hot"]
+    states, later = evaluate([HOT, SLOW], states, both(0, 2), 20.0, "gpu-1")
+    assert heard([later]) == ["-Hot +HighTtft"]
+
+
+def test_a_resolution_is_told_where_nobody_knows_whether_the_firing_was() -> None:
+    _, changes = run_with_changes([HOT, SLOW], both(2, 2))
+    restored = restore(change.alert for change in changes[0])
+    _, ended = evaluate([HOT, SLOW], restored, both(2, 0), 10.0, "gpu-1")
+    assert "-HighTtft" in heard([ended])[0]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40))
+def test_nothing_that_fires_alone_stays_untold(looks: list[tuple[bool, bool]]) -> None:
+    _, changes = run_with_changes([HOT, SLOW], *(both(2.0 * a, 2.0 * b) for a, b in looks))
+    open_told: set[str] = set()
+    for (hot, slow), changed in zip(looks, changes, strict=True):
+        for change in changed:
+            if not change.tell:
+                continue
+            name = change.alert.name
+            assert change.alert.firing == (name not in open_told)
+            open_told ^= {name}
+        assert ("Hot" in open_told) == hot
+        assert slow >= ("HighTtft" in open_told)
+        assert hot or ("HighTtft" in open_told) == slow
+
+
+def test_rules_without_their_series_are_named() -> None:
+    assert blind([SLOW, DROP, HOT], ["heat", "accuracy"]) == ("HighTtft",)
+    assert blind([HOT], ["heat"]) == ()

@@ -207,3 +207,10 @@ def test_a_harmful_candidate_is_rolled_back_and_quarantined() -> None:
     assert after.incumbent == OLD
     assert NEW.digest in after.quarantined
     assert decisions[-1].alert == "ExperimentHarmful"
+
+
+def test_a_peak_that_cannot_be_served_starts_a_test_though_the_goal_is_met() -> None:
+    world = seen(traffic=traffic(attainment=0.995))
+    assert decide(state(), world).action is Action.HOLD
+    ahead = replace(world, overload="9 requests per second are forecast in 50 min")
+    assert decide(state(), ahead).action is Action.START
