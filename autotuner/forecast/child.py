@@ -25,17 +25,23 @@ def run_limited(command: Sequence[str], stdin: bytes, limit_s: float) -> bytes:
     ChildError when it exits with another code than 0; OSError when it can't be started. Nothing
     that it put into its temporary folder stays.
     """
-    with tempfile.TemporaryDirectory(prefix="autotuner-child-") as folder:
-        process = subprocess.Popen(  # noqa: S603 - the caller's own command, no shell
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, **_ONE_THREAD, "TMPDIR": folder},
-        )
-        with process:
-            return _output_of(process, stdin, limit_s)
+    with (
+        tempfile.TemporaryDirectory(prefix="autotuner-child-") as folder,
+        started(command, folder, stderr=subprocess.PIPE) as process,
+    ):
+        return _output_of(process, stdin, limit_s)
+
+
+def started(command: Sequence[str], folder: str, stderr: int) -> subprocess.Popen[bytes]:
+    """The command in a session of its own, one thread, its temporary files in `folder`."""
+    return subprocess.Popen(  # noqa: S603 - the caller's own command, no shell
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        start_new_session=True,
+        env={**os.environ, **_ONE_THREAD, "TMPDIR": folder},
+    )
 
 
 def _output_of(process: subprocess.Popen[bytes], stdin: bytes, limit_s: float) -> bytes:
@@ -44,15 +50,15 @@ def _output_of(process: subprocess.Popen[bytes], stdin: bytes, limit_s: float) -
     except subprocess.TimeoutExpired:
         raise TimeoutError(f"timed out after {limit_s:g} s") from None
     finally:
-        _kill_session(process)
+        kill_session(process)
     if process.returncode != 0:
         lines = err.decode(errors="replace").strip().splitlines()
         raise ChildError(lines[-1] if lines else f"exit code {process.returncode}")
     return out
 
 
-def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    """Ends the command's whole session: Stan runs as a grandchild."""
+def kill_session(process: subprocess.Popen[bytes]) -> None:
+    """Ends the whole session of what `started` gave: Stan runs as a grandchild."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

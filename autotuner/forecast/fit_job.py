@@ -1,4 +1,4 @@
-"""The process that fits: a request as JSON on stdin, points as JSON on stdout. Low priority."""
+"""The process that fits: requests as lines of JSON on stdin, answers on stdout. Low priority."""
 
 from __future__ import annotations
 
@@ -6,29 +6,34 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from autotuner.domain.forecasts import ForecastPoint
+from autotuner.forecast import prophet_model
+from autotuner.forecast.backtest import Tried, tried
 from autotuner.forecast.bands import Kind
-from autotuner.forecast.child import run_limited
-from autotuner.forecast.prophet_model import fit_and_predict
+from autotuner.forecast.child import ChildError, run_limited
 from autotuner.forecast.series import FloatArray, Series
 
+COMMAND = (sys.executable, "-m", "autotuner.forecast.fit_job")
+MODEL = "prophet"
 _NICENESS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class FitRequest:
-    """A series, the times wanted (UTC seconds) and how to fit."""
+    """A series, the times wanted (UTC seconds) and how to fit; `coverage` of the intervals."""
 
     series: Series
     horizon: FloatArray
     kind: Kind
     time_limit_s: float
-    seed: int
+    coverage: float
 
     def as_json(self) -> bytes:
+        """One line, without its end."""
         body = {
             "times": self.series.times.tolist(),
             "values": self.series.values.tolist(),
@@ -36,7 +41,7 @@ class FitRequest:
             "horizon": self.horizon.tolist(),
             "kind": self.kind.value,
             "time_limit_s": self.time_limit_s,
-            "seed": self.seed,
+            "coverage": self.coverage,
         }
         return json.dumps(body, allow_nan=False).encode()
 
@@ -49,35 +54,58 @@ class FitRequest:
             np.asarray(body["horizon"]),
             Kind(body["kind"]),
             body["time_limit_s"],
-            body["seed"],
+            body["coverage"],
         )
 
 
-def fit_in_child(request: FitRequest) -> tuple[ForecastPoint, ...]:
-    """The points of a Prophet fit that ran in a process of its own.
+def fit(request: FitRequest) -> Tried:
+    """Prophet tried on the series, in this process: two fits, each within the time limit."""
+    return tried(
+        MODEL,
+        request.series,
+        request.horizon,
+        request.kind,
+        lambda seen, times: prophet_model.curve(seen, times, request.time_limit_s),
+        request.coverage,
+    )
+
+
+def fit_in_child(request: FitRequest) -> Tried:
+    """What `fit` gives, found by a process of its own.
 
     Raises TimeoutError at the request's time limit (the process is killed), ChildError when the
     fit failed there, OSError when no process could be started.
     """
-    command = [sys.executable, "-m", "autotuner.forecast.fit_job"]
-    answer = run_limited(command, request.as_json(), request.time_limit_s)
-    return tuple(ForecastPoint(*row) for row in json.loads(answer))
+    return from_answer(run_limited(COMMAND, request.as_json() + b"\n", request.time_limit_s))
+
+
+def from_answer(line: bytes) -> Tried:
+    """What the process found; raises ChildError with what went wrong there."""
+    body = json.loads(line)
+    if "failed" in body:
+        raise ChildError(body["failed"])
+    points = tuple(ForecastPoint(*row) for row in body["points"])
+    return Tried(body["model"], points, body["error"])
+
+
+def answered(line: bytes) -> dict[str, Any]:
+    """The answer to one request: a model's points and error, or what failed."""
+    try:
+        found = fit(FitRequest.from_json(line))
+    except Exception as error:  # noqa: BLE001 - told to the other process, which falls back
+        return {"failed": f"{type(error).__name__}: {error}"}
+    points = [(p.at, p.value, p.low, p.high) for p in found.points]
+    return {"model": found.model, "points": points, "error": found.error}
 
 
 def main() -> None:
     os.nice(_NICENESS)
-    # Whatever a library prints must not mix with the answer.
-    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answer:
+    # Whatever a library prints must not mix with the answers.
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        request = FitRequest.from_json(sys.stdin.buffer.read())
-        points = fit_and_predict(
-            request.series,
-            request.horizon,
-            request.kind,
-            time_limit_s=request.time_limit_s,
-            seed=request.seed,
-        )
-        json.dump([(p.at, p.value, p.low, p.high) for p in points], answer, allow_nan=False)
+        for line in sys.stdin.buffer:
+            answers.write(json.dumps(answered(line), allow_nan=False) + "\n")
+            answers.flush()
 
 
 if __name__ == "__main__":

@@ -36,21 +36,37 @@ def fit_and_predict(
     Prophet or its Stan backend fails. Model: Taylor and Letham, Forecasting at Scale (2018), with
     a flat trend.
     """
-    if len(series) < MIN_POINTS:
-        raise ValueError(f"series: {len(series)} points; Prophet is given at least {MIN_POINTS}")
     scale = log_scale(series.values, kind)
-    with warnings.catch_warnings(), _numpy_seed(seed):
-        # Prophet uses what pandas 3 deprecates; whoever reads our logs can't change that.
-        warnings.simplefilter("ignore")
-        model = _new_model(series.span_s)
-        _fit(model, _frame(series.times, to_model(series.values, scale)), time_limit_s)
-        predicted = model.predict(_frame(horizon))
+    modelled = Series(series.times, to_model(series.values, scale), series.step_s)
+    with _numpy_seed(seed):
+        predicted = _predicted(modelled, horizon, time_limit_s, samples=_UNCERTAINTY_SAMPLES)
     columns = [predicted[name].to_numpy(copy=True) for name in ("yhat", "yhat_lower", "yhat_upper")]
     rows = zip(horizon, *(from_model(column, scale) for column in columns), strict=True)
     return banded(rows, kind, noise_sd(series.values))
 
 
-def _new_model(span_s: float) -> Any:
+def curve(series: Series, times: FloatArray, time_limit_s: float) -> FloatArray:
+    """What Prophet expects at `times` (UTC seconds, shape (m,)), without an interval.
+
+    Raises as `fit_and_predict` does.
+    """
+    predicted = _predicted(series, times, time_limit_s, samples=0)
+    return np.asarray(predicted["yhat"].to_numpy(copy=True), dtype=np.float64)
+
+
+def _predicted(series: Series, times: FloatArray, time_limit_s: float, *, samples: int) -> Any:
+    """Prophet's own table of predictions at `times`, after a fit to `series` as it is."""
+    if len(series) < MIN_POINTS:
+        raise ValueError(f"series: {len(series)} points; Prophet is given at least {MIN_POINTS}")
+    with warnings.catch_warnings():
+        # Prophet uses what pandas 3 deprecates; whoever reads our logs can't change that.
+        warnings.simplefilter("ignore")
+        model = _new_model(series.span_s, samples)
+        _fit(model, _frame(series.times, series.values), time_limit_s)
+        return model.predict(_frame(times))
+
+
+def _new_model(span_s: float, samples: int) -> Any:
     """A new object for every fit (Prophet objects fit once)."""
     _silence()
     from prophet import Prophet
@@ -60,7 +76,7 @@ def _new_model(span_s: float) -> Any:
         daily_seasonality=span_s >= DAILY_SPAN_S,
         weekly_seasonality=span_s >= WEEKLY_SPAN_S,
         yearly_seasonality=False,
-        uncertainty_samples=_UNCERTAINTY_SAMPLES,
+        uncertainty_samples=samples,
         interval_width=_INTERVAL,
     )
 

@@ -1,4 +1,4 @@
-"""Forecasts without Prophet: the median of the same time of day, or the recent level. Pure."""
+"""Curves without Prophet: the median of the same time of day, or the recent level. Pure."""
 
 from __future__ import annotations
 
@@ -22,27 +22,31 @@ def forecast(
     the 99% one of a normal with the residuals' robust spread. `series` is not empty.
     """
     if series.span_s >= SEASONAL_SPAN_S:
-        name, expected, residuals = "seasonal", *_seasonal(series, horizon)
+        name, expected = "seasonal", daily(series, horizon)
+        residuals = series.values - daily(series, series.times)
     else:
-        name, expected, residuals = "robust", *_level(series, horizon)
+        name, expected = "robust", level(series, horizon)
+        residuals = _last_day(series) - np.median(_last_day(series))
     # The median deviation alone makes bands that real metrics leave three times as often.
     half = _Z99 * spread_sd(residuals)
     rows = zip(horizon, expected, expected - half, expected + half, strict=True)
     return name, banded(rows, kind, noise_sd(series.values))
 
 
-def _level(series: Series, horizon: FloatArray) -> tuple[FloatArray, FloatArray]:
-    recent = series.values[series.times > series.times[-1] - DAY_S]
-    level = float(np.median(recent))
-    return np.full(len(horizon), level), recent - level
+def level(series: Series, times: FloatArray) -> FloatArray:
+    """The median of the last day at each of `times`."""
+    return np.full(len(times), float(np.median(_last_day(series))))
 
 
-def _seasonal(series: Series, horizon: FloatArray) -> tuple[FloatArray, FloatArray]:
+def daily(series: Series, times: FloatArray) -> FloatArray:
+    """The median of each one's time of day and its neighbourhood, at each of `times`."""
     profile = _daily_profile(series)
-    slots = len(profile)
-    expected = profile[_slot(horizon, series.step_s, slots)]
-    fitted = profile[_slot(series.times, series.step_s, slots)]
-    return expected, series.values - fitted
+    return np.asarray(profile[_slot(times, series.step_s, len(profile))], dtype=np.float64)
+
+
+def _last_day(series: Series) -> FloatArray:
+    recent: FloatArray = series.values[series.times > series.times[-1] - DAY_S]
+    return recent
 
 
 def _slot(

@@ -107,9 +107,13 @@ def _deduplicated(times: FloatArray, values: FloatArray) -> tuple[FloatArray, Fl
 
 
 def _resampled(times: FloatArray, values: FloatArray, step_s: float) -> Series:
-    steps, first = np.unique(np.floor(times / step_s), return_index=True)
-    groups = np.split(values, first[1:]) if len(values) else []
-    medians = np.asarray([np.median(group) for group in groups], dtype=np.float64)
+    """The median of each step; of an even number of values the mean of the middle two."""
+    own_step = np.floor(times / step_s)
+    steps, first, count = np.unique(own_step, return_index=True, return_counts=True)
+    ranked = values[np.lexsort((values, own_step))]  # by step, then by value
+    lower, upper = ranked[first + (count - 1) // 2], ranked[first + count // 2]
+    # Half each: the sum of two finite values may be infinite.
+    medians = np.where(lower == upper, lower, lower / 2.0 + upper / 2.0)
     return Series(steps * step_s, medians, step_s)
 
 

@@ -141,3 +141,13 @@ def test_the_grid_covers_now_and_the_horizon(now: float, horizon_s: float) -> No
     grid = grid_after(now, horizon_s, 300.0)
     assert grid[0] <= now < grid[0] + 300
     assert grid[-1] <= now + horizon_s < grid[-1] + 300
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.integers(0, 99))
+def test_medians_are_those_of_each_step(values: list[float], seed: int) -> None:
+    times = np.random.default_rng(seed).permutation(len(values)) * 7.0
+    series = clean(times, values, 30.0)
+    numbers = np.asarray(values)
+    for start, median in zip(series.times, series.values, strict=True):
+        own = numbers[(times >= start) & (times < start + 30.0)]
+        assert median == pytest.approx(float(np.median(own)))
