@@ -47,7 +47,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class AnomalyScore:
-    """How far a point lies from what was expected: |y − ŷ| over the band's half-width."""
+    """How unusual a point is: above 1 it is anomalous. `suppressed`: its episode was told before."""
 
     series: str
     at: float
