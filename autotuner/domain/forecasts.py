@@ -47,7 +47,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class AnomalyScore:
-    """How unusual a point is: above 1 it is anomalous. `suppressed`: its episode was told before."""
+    """How unusual a point is: above 1 it is anomalous. `suppressed`: its episode was told."""
 
     series: str
     at: float
