@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from autotuner.abtest.outcome import in_lane, slot_outcome
 from autotuner.abtest.readings import memory_events, temperatures
@@ -18,6 +19,8 @@ _MIN_FAILURES = 3
 # Chosen: the treatment may be unlucky once.
 _MAX_RESTARTS = 1
 RESTARTED = "the target restarted"
+Time = Callable[[SlotOutcome], float]
+_WHOLE = "whole-request time"
 
 
 def breach(slots: Sequence[Slot], limits: HardLimits, slo: SLO) -> str | None:
@@ -31,7 +34,7 @@ def breach(slots: Sequence[Slot], limits: HardLimits, slo: SLO) -> str | None:
     last = control[-1] if control else None
     return (
         (_error_breach(treatment[-1], last, limits) if treatment else None)
-        or _tail_breach(treatment[-2:], control, limits, slo)
+        or _tail_breach(slots, limits, slo)
         or _restart_breach(slots)
     )
 
@@ -144,37 +147,50 @@ def _share_text(failed: int, requests: int, allowed: float, limits: HardLimits) 
 # ---- tails
 def _running_tail(experiment: Experiment, slot: Slot, view: View, slo: SLO) -> str | None:
     """What has finished is what was fast: a tail beyond the limit can only get longer."""
-    before = _outcomes(experiment.slots, Arm.TREATMENT)
-    if slot.counted_from is None or view.live is None or not before:
+    if slot.counted_from is None or view.live is None:
         return None
     so_far = slot_outcome(view, slot, view.live.now, experiment.plan, slo)
-    control = _outcomes(experiment.slots, Arm.CONTROL)
-    return _tail_breach((before[-1], so_far), control, experiment.plan.limits, slo)
+    slots = experiment.with_slot(replace(slot, outcome=so_far)).slots
+    return _tail_breach(slots, experiment.plan.limits, slo)
 
 
-def _tail_breach(
-    last_two: Sequence[SlotOutcome],
-    control: Sequence[SlotOutcome],
-    limits: HardLimits,
-    slo: SLO,
-) -> str | None:
+def _tail_breach(slots: Sequence[Slot], limits: HardLimits, slo: SLO) -> str | None:
+    last_two = _outcomes(slots, Arm.TREATMENT)[-2:]
     if len(last_two) < 2 or any(outcome.requests < limits.min_requests for outcome in last_two):
         return None
-    times: list[tuple[str, float | None, Callable[[SlotOutcome], float]]] = [
+    times: tuple[tuple[str, float | None, Time], ...] = (
         ("TTFT", slo.ttft_s, lambda o: o.ttft_p95_s),
         ("the largest gap", slo.gap_max_s, lambda o: o.gap_p95_s),
-    ]
-    if slo.e2el_s is not None:  # else long answers are nobody's complaint
-        times.append(("whole-request time", slo.e2el_s, lambda o: o.e2el_p95_s))
+        (_WHOLE, slo.e2el_s, lambda o: o.e2el_p95_s),
+    )
     for name, slo_s, p95_s in times:
-        # The worst control slot: one slot's P95 rests on a few requests, and the control's own bad
-        # moments must not be held against the treatment.
-        known = [value for value in map(p95_s, control) if math.isfinite(value)]
-        bar_s = max((*known, *(() if slo_s is None else (slo_s,))), default=math.nan)
+        if slo_s is None and name == _WHOLE:
+            continue  # long answers are then nobody's complaint
+        bar_s = _bar_s(slots, math.nan if slo_s is None else slo_s, p95_s, limits.tail_factor)
         found = _tail_text(name, [p95_s(o) for o in last_two], bar_s, limits.tail_factor)
         if found is not None:
             return found
     return None
+
+
+def _bar_s(slots: Sequence[Slot], slo_s: float, p95_s: Time, factor: float) -> float:
+    """The larger of the SLO and the worst control slot; NaN without either.
+
+    The worst, since one slot's P95 rests on a few requests, and the control's own bad moments must
+    not be held against the treatment. But a control slot that comes, in its lane, right after a
+    treatment slot beyond the limit serves the queue that was left to it. As long as it is faster
+    than that slot it says nothing: it would raise the bar by what the treatment did.
+    """
+    bar_s, left_s = slo_s, dict[int, float]()
+    for slot in slots:
+        if slot.outcome is None:
+            continue
+        seen_s = p95_s(slot.outcome)
+        if slot.arm is Arm.CONTROL and seen_s >= left_s.get(slot.lane, 0.0):
+            bar_s = max(seen_s, bar_s if math.isfinite(bar_s) else seen_s)
+        beyond = slot.arm is Arm.TREATMENT and seen_s > factor * bar_s
+        left_s[slot.lane] = seen_s if beyond else 0.0
+    return bar_s
 
 
 def _tail_text(name: str, seen_s: Sequence[float], bar_s: float, factor: float) -> str | None:

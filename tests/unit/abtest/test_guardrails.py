@@ -177,3 +177,23 @@ def test_a_device_too_hot_under_the_treatment_ends_it_at_once() -> None:
     as_hot_before = _gauge((60, {"temperature_c": 88}), (70, {"temperature_c": 87}))
     assert _running(slots, as_hot_before, limits) is None
     assert _running(slots, _gauge((70, {"temperature_c": math.nan})), limits) is None
+
+
+def test_the_queue_that_a_treatment_leaves_behind_is_not_the_controls_tail() -> None:
+    """Measured: a control slot after a slow treatment slot had six times its usual P95."""
+    left = [_slot(0, C), _slot(1, T, ttft=9.0), _slot(2, C, ttft=6.0), _slot(3, T, ttft=7.0)]
+    assert breach(left, LIMITS, TARGETS) is not None
+    # Under a surge the control is slow without a treatment slot right before it.
+    surge = [_slot(0, T, ttft=9.0), _slot(1, C, ttft=8.0), _slot(2, C, ttft=8.0)]
+    assert breach([*surge, _slot(3, T, ttft=9.0)], LIMITS, TARGETS) is None
+
+
+def test_a_queue_left_in_one_lane_says_nothing_of_the_other() -> None:
+    def lane(slot: Slot, number: int) -> Slot:
+        return replace(slot, lane=number, lanes=2)
+
+    first = [lane(_slot(0, T, ttft=9.0), 0), lane(_slot(1, C), 1)]
+    swapped = [lane(_slot(2, C, ttft=6.0), 0), lane(_slot(3, T, ttft=4.0), 1)]
+    assert breach([*first, *swapped], LIMITS, TARGETS) is not None
+    slow_too = [lane(_slot(0, T, ttft=9.0), 0), lane(_slot(1, C, ttft=6.0), 1)]
+    assert breach([*slow_too, *swapped], LIMITS, TARGETS) is None

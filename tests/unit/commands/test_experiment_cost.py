@@ -93,7 +93,7 @@ def test_what_the_outcome_and_each_guardrail_need() -> None:
         needed_pairs(math.log(1.5) / 0.2),
         needed_pairs(1.0),
     ]
-    assert cost.pairs == 18
+    assert cost.pairs == 17
     assert all(cost.fits(need) for need in cost.needs)
     assert refusal_of(cost) is None
 
