@@ -7,6 +7,7 @@ import statistics
 from dataclasses import asdict
 from typing import Any
 
+from autotuner.domain.experiment import Verdict
 from experiments.studies._common import check, results
 from experiments.studies.ab_live.bench import Tested
 from experiments.studies.ab_live.harm import OVERLOAD, Harm
@@ -109,7 +110,7 @@ def _aa_checks(aa: Tested) -> list[dict[str, Any]]:
 
 def _gain_checks(measured: Measured) -> list[dict[str, Any]]:
     tests, cut = len(measured.gains), round(measured.truth.cut, 4)
-    used = statistics.median(len(test.experiment.pairs) for test in measured.gains)
+    used = statistics.median(_pairs_used(test) for test in measured.gains)
     in_time = round(len(measured.found_as_planned) / tests, 3)
     return [
         check("true gain, measured apart, not too easy", cut, "shorter", GREATEST_GAIN, "at_most"),
@@ -120,6 +121,12 @@ def _gain_checks(measured: Measured) -> list[dict[str, Any]]:
         ),
         check("true gain: pairs of the median test", used, "pairs", measured.planned, "at_most"),
     ]  # fmt: skip
+
+
+def _pairs_used(tested: Tested) -> int:
+    """The pairs until the gain was found; the whole budget where it was not."""
+    found = verdict_of(tested) is Verdict.ACCEPTED
+    return len(tested.experiment.pairs) if found else tested.experiment.plan.max_pairs
 
 
 def _harm_checks(measured: Measured) -> list[dict[str, Any]]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
-import pytest
 
 from autotuner.forecast.series import FloatArray, Series
-from experiments.studies.forecast_scale.fleet import KINDS, NOW, exponent, made_up, resident_mib
 from experiments.studies.load_forecast.rolling import (
     CHOSEN,
     FIRST_ORIGIN,
@@ -74,21 +70,3 @@ def test_the_future_is_seen_by_no_forecast() -> None:
 
 def test_a_day_of_steps_is_a_day() -> None:
     assert DAY_STEPS * STEP_S == 86_400.0
-
-
-def test_the_exponent_of_growth() -> None:
-    assert exponent([1, 2, 4, 8], [3, 12, 48, 192]) == pytest.approx(2.0)
-
-
-def test_series_of_a_fleet_are_possible_and_repeatable() -> None:
-    for number in range(6):
-        times, values, kind = made_up(number, 2.0)
-        assert len(times) == 576
-        assert times[-1] == NOW
-        assert kind is KINDS[number % 3]
-        assert 0.0 < values.min() <= values.max() <= kind.highest
-        assert values.tolist() == made_up(number, 2.0)[1].tolist()
-
-
-def test_memory_is_that_of_the_process() -> None:
-    assert resident_mib(os.getpid()) > 20.0
