@@ -14,6 +14,8 @@ from autotuner.domain.measures import measure
 _MEASURED_PAIRS = ((3.0, 7), (2.0, 7), (1.5, 10), (1.0, 17), (0.5, 52), (0.25, 196))
 _MEASURED_ALPHA = 0.05
 
+_BISECTIONS = 60  # chosen: the bounds then agree to the last digit
+
 
 def arm_of(seed: int, period: int) -> Arm:
     """The arm of lane 0 in a period: a fair coin per pair, a hash of the seed and the pair.
@@ -44,6 +46,21 @@ def needed_pairs(g: float, alpha: float = _MEASURED_ALPHA) -> float:
         return math.inf
     stricter = max(0.0, math.log(_MEASURED_ALPHA / alpha))
     return math.ceil(_pairs_at_measured_alpha(g) + stricter * (3 / (g * g) + 1.5) - 1e-9)
+
+
+def smallest_size(plan: Plan) -> float:
+    """The least effect, in standard deviations of a pair, that the plan's pairs suffice for.
+
+    Infinite where no effect could be proven in so few pairs.
+    """
+    low, high = 1e-3, 1e3
+    if needed_pairs(high, plan.alpha) > plan.max_pairs:
+        return math.inf
+    for _ in range(_BISECTIONS):
+        middle = math.sqrt(low * high)
+        fits = needed_pairs(middle, plan.alpha) <= plan.max_pairs
+        low, high = (low, middle) if fits else (middle, high)
+    return high
 
 
 def plan_check(effect: float | None, sd: float, plan: Plan) -> str | None:

@@ -11,6 +11,9 @@ from autotuner.abtest.view import View
 from autotuner.domain.experiment import Experiment, Phase, Slot
 from autotuner.domain.ports import LiveSettings
 
+# How the reason of a slot begins that is left out only because of the other slots of its pair.
+MATE = "its pair does not count"
+
 
 def is_open(slot: Slot | None) -> bool:
     """Whether the slot is one that runs."""
@@ -84,7 +87,7 @@ def excluded_in_a_row(experiment: Experiment) -> tuple[str, ...]:
             break
         why = [s.excluded for s in slots_of_pair(experiment, index) if s.excluded]
         if why:
-            own = [text for text in why if not text.startswith(_MATE)]
+            own = [text for text in why if not text.startswith(MATE)]
             reasons.append((own or why)[0])
     return tuple(reversed(reasons))
 
@@ -95,11 +98,8 @@ def slots_of_pair(experiment: Experiment, pair: int) -> tuple[Slot, ...]:
     return experiment.slots[size * pair : size * (pair + 1)]
 
 
-_MATE = "its pair does not count"
-
-
 def _mate_reason(slot: Slot, reason: str) -> str:
-    return f"{_MATE}: slot {slot.index}: {reason}"
+    return f"{MATE}: slot {slot.index}: {reason}"
 
 
 def _without_second_period(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from autotuner.abtest.design import needed_pairs
+from autotuner.abtest.design import needed_pairs, smallest_size
 from autotuner.domain.experiment import Design, Guardrail, Plan
 from autotuner.domain.measures import Link, measure
 
@@ -112,15 +112,7 @@ def smallest_effect(plan: Plan) -> float:
 
     Infinite where no effect could be proven in so few pairs.
     """
-    low, high = 1e-3, 64.0  # in standard deviations
-    if needed_pairs(high, plan.alpha) > plan.max_pairs:
-        return math.inf
-    for _ in range(60):
-        middle = math.sqrt(low * high)
-        low, high = (
-            (low, middle) if needed_pairs(middle, plan.alpha) <= plan.max_pairs else (middle, high)
-        )
-    return high * plan.prior_sd
+    return smallest_size(plan) * plan.prior_sd
 
 
 def feasible(plan: Plan, rate_rps: float) -> str | None:

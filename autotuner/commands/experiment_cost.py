@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from autotuner.abtest.design import needed_pairs, plan_check
+from autotuner.abtest.design import needed_pairs, plan_check, smallest_size
 from autotuner.domain.experiment import Experiment, Pair, Plan
 from autotuner.domain.measures import Link, Measure, measure
 
 # Chosen: below it the scale of the noise is a guess that the plan's own need not yield to.
 LEAST_DEGREES = 6
-_BISECTIONS = 60
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def cost_of(plan: Plan, past: Sequence[Experiment], effect: float = math.nan) ->
     outcome = measure(plan.outcome)
     noise = noise_of(outcome, plan.prior_sd, plan, past)
     wanted = math.nan if math.isnan(effect) else needed_pairs(effect / noise.sd, plan.alpha)
-    smallest = _smallest_ratio(plan) * noise.sd
+    smallest = smallest_size(plan) * noise.sd
     return Cost(
         plan=plan,
         outcome=Need(outcome, noise, effect, wanted),
@@ -141,18 +140,6 @@ def _guarded(
     noise = noise_of(found, prior_sd, plan, past)
     shift = found.shift(margin)
     return Need(found, noise, shift, needed_pairs(shift / noise.sd, plan.alpha), margin)
-
-
-def _smallest_ratio(plan: Plan) -> float:
-    """The least effect, in standard deviations, that the plan's pairs suffice for."""
-    low, high = 1e-3, 1e3
-    if needed_pairs(high, plan.alpha) > plan.max_pairs:
-        return math.inf
-    for _ in range(_BISECTIONS):
-        middle = math.sqrt(low * high)
-        enough = needed_pairs(middle, plan.alpha) <= plan.max_pairs
-        low, high = (low, middle) if enough else (middle, high)
-    return high
 
 
 def refusal_of(cost: Cost) -> str | None:

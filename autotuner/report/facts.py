@@ -9,14 +9,14 @@ from enum import StrEnum
 
 import numpy as np
 
-from autotuner.abtest.design import needed_pairs
+from autotuner.abtest.design import needed_pairs, smallest_size
+from autotuner.abtest.exclusion import MATE
 from autotuner.domain.experiment import (
     Arm,
     Experiment,
     Guardrail,
     GuardrailLook,
     Look,
-    Plan,
     Slot,
     SlotOutcome,
 )
@@ -24,7 +24,6 @@ from autotuner.domain.measures import Measure, measure
 
 # Chosen: effects from a quarter of the pair noise to four times it; beyond, nothing changes.
 _POWER_SIZES = tuple(float(g) for g in np.geomspace(0.25, 4, 25))
-_BISECTIONS = 60
 
 
 class Standing(StrEnum):
@@ -169,8 +168,9 @@ def power(experiment: Experiment) -> Power:
     points = tuple(
         (g * scale, needed_pairs(g, plan.alpha)) for g in _POWER_SIZES if g * scale <= most
     )
-    smallest = _smallest_size(plan) * scale
-    return Power(scale, seen, points, plan.max_pairs, smallest if smallest <= most else math.nan)
+    smallest = smallest_size(plan) * scale
+    fits = math.isfinite(smallest) and smallest <= most
+    return Power(scale, seen, points, plan.max_pairs, smallest if fits else math.nan)
 
 
 def exclusions(experiment: Experiment) -> tuple[Exclusion, ...]:
@@ -184,7 +184,6 @@ def exclusions(experiment: Experiment) -> tuple[Exclusion, ...]:
 
 
 # As `abtest.exclusion` writes the reason of a slot that falls with another: "…: slot 3: why".
-MATE = "its pair does not count"
 
 
 def _root_reason(text: str) -> str:
@@ -219,15 +218,3 @@ def _confidences(logs: Iterable[float]) -> tuple[float, ...]:
         best = max(best, value)  # NaN leaves it
         found.append(-math.expm1(-best))
     return tuple(found)
-
-
-def _smallest_size(plan: Plan) -> float:
-    """The least effect, in standard deviations, that the budget's pairs suffice for."""
-    low, high = 1e-3, 1e3
-    if needed_pairs(high, plan.alpha) > plan.max_pairs:
-        return math.nan
-    for _ in range(_BISECTIONS):
-        middle = math.sqrt(low * high)
-        fits = needed_pairs(middle, plan.alpha) <= plan.max_pairs
-        low, high = (low, middle) if fits else (middle, high)
-    return high

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from autotuner.abtest.exclusion import MATE
 from autotuner.abtest.wording import percent
 from autotuner.domain.experiment import Arm, Experiment, Pair, Slot
 from autotuner.domain.measures import MEASURES, Measure, measure
-from autotuner.report.facts import MATE, GuardrailFact, guardrail_facts, mean_value, slot_end, toll
+from autotuner.report.facts import GuardrailFact, guardrail_facts, mean_value, slot_end, toll
 from autotuner.report.markup import Column, Content, Html, table
 from autotuner.report.numbers import (
     count_text,

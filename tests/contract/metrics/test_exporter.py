@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.ports import MetricsSource
 from autotuner.metrics.exporter import ExporterSource
 from autotuner.metrics.merged import MergedSource
+from tests.contract.metrics.serving import Handler, serving
 
 pytestmark = pytest.mark.process
 
@@ -24,26 +23,14 @@ PAGES = Path(__file__).parents[2] / "unit" / "metrics" / "pages"
 def exporters() -> Iterator[str]:
     """Serves each page at its name."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Pages(Handler):
         def do_GET(self) -> None:
             page = PAGES / f"{self.path.split('/')[1]}.prom"
-            content = page.read_bytes() if page.exists() else b""
-            self.send_response(200 if page.exists() else 404)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            known = page.exists()
+            self.answer(200 if known else 404, page.read_bytes() if known else b"")
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Pages) as url:
+        yield url
 
 
 def test_gpus_of_two_hosts_are_one_source_of_gauges() -> None:

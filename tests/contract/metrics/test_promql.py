@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -22,6 +20,7 @@ from autotuner.metrics.prometheus import (
     QuerySource,
 )
 from autotuner.metrics.promql import PromQL
+from tests.contract.metrics.serving import Handler, serving
 
 pytestmark = pytest.mark.process
 
@@ -37,34 +36,22 @@ class Api:
 
 
 @contextlib.contextmanager
-def serving(api: Api) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
+def answering(api: Api) -> Iterator[str]:
+    class Query(Handler):
         def do_POST(self) -> None:
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
             one = {name: values[0] for name, values in form.items()}
             api.asked.append((self.path, one, self.headers.get("Authorization")))
             time.sleep(api.delay_s)
-            self.send_response(api.status)
-            self.send_header("Content-Length", str(len(api.content)))
-            self.end_headers()
-            self.wfile.write(api.content)
+            self.answer(api.status, api.content)
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Query) as url:
+        yield url
 
 
 @contextlib.contextmanager
 def client(api: Api, token: str | None = None, timeout_s: float = 5.0) -> Iterator[PromQL]:
-    with serving(api) as url:
+    with answering(api) as url:
         made = PromQL(url + "/", token, timeout_s)
         yield made
         made.close()

@@ -7,10 +7,8 @@ import json
 import math
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from autotuner.domain.ports import MetricsSource
 from autotuner.metrics.quantiles import share_below
 from autotuner.metrics.scrape import PrometheusTextSource
 from autotuner.metrics.window import between
+from tests.contract.metrics.serving import Handler, serving
 
 pytestmark = pytest.mark.process
 
@@ -30,25 +29,13 @@ PAGE = b'# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running{engin
 
 @contextlib.contextmanager
 def page(content: bytes, status: int = 200, delay_s: float = 0.0) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
+    class Metrics(Handler):
         def do_GET(self) -> None:
             time.sleep(delay_s)
-            self.send_response(status if self.path == "/metrics" else 404)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(status if self.path == "/metrics" else 404, content)
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Metrics) as url:
+        yield url
 
 
 @contextlib.contextmanager

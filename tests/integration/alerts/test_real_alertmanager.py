@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from autotuner.history.store import open_history
 from autotuner.web import alerts_in
 from autotuner.web.app import WebServer, create_app
 from tests.integration.alerts.receiver import Receiver, free_port
+from tests.integration.daemon.processes import until
 
 BINARY = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 pytestmark = [
@@ -60,7 +61,7 @@ class Manager:
         ]
         with (folder / "alertmanager.log").open("wb") as log:
             self._process = subprocess.Popen(words, stdout=log, stderr=log)
-        until(lambda: requests.get(f"{self.url}/-/ready", timeout=5).ok)
+        until(lambda: requests.get(f"{self.url}/-/ready", timeout=5).ok, within_s=60)
 
     @property
     def url(self) -> str:
@@ -76,18 +77,6 @@ class Manager:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
-
-
-def until(holds: Callable[[], bool], within_s: float = 60.0) -> None:
-    end = time.monotonic() + within_s
-    while time.monotonic() < end:
-        try:
-            if holds():
-                return
-        except requests.ConnectionError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"did not come to hold within {within_s:g} s")
 
 
 @pytest.fixture
@@ -116,10 +105,10 @@ def told(receiver: Receiver, name: str) -> list[str]:
 def test_what_fires_and_ends_is_told_on(manager: Manager, receiver: Receiver) -> None:
     one, sender = alert("TtftHigh"), manager.sender()
     sender.send(webhook_payload([one], "am"))
-    until(lambda: told(receiver, "TtftHigh") == ["firing"])
+    until(lambda: told(receiver, "TtftHigh") == ["firing"], within_s=60)
     assert manager.active() == ["TtftHigh"]
     sender.send(webhook_payload([replace(one, ends_at=time.time())], "am"))
-    until(lambda: told(receiver, "TtftHigh")[-1] == "resolved")
+    until(lambda: told(receiver, "TtftHigh")[-1] == "resolved", within_s=60)
     assert manager.active() == []
 
 
@@ -134,7 +123,7 @@ def test_it_stays_up_while_it_is_repeated_and_ends_when_nobody_speaks(
         time.sleep(0.05)
     assert told(receiver, "KvFull")[-1:] == ["firing"]
     assert manager.active() == ["KvFull"]
-    until(lambda: told(receiver, "KvFull")[-1] == "resolved")
+    until(lambda: told(receiver, "KvFull")[-1] == "resolved", within_s=60)
 
 
 def test_its_alerts_pause_tuning_and_let_it_go_on(tmp_path: Path) -> None:
@@ -155,10 +144,10 @@ def test_its_alerts_pause_tuning_and_let_it_go_on(tmp_path: Path) -> None:
     drain = replace(alert("NodeDrain"), labels=(("autotuner", "pause"),))
     try:
         manager.sender().send(webhook_payload([drain], "am"))
-        until(lambda: history.asked_mode("chat") is Mode.PAUSED)
+        until(lambda: history.asked_mode("chat") is Mode.PAUSED, within_s=60)
         ended = replace(drain, ends_at=time.time())
         manager.sender().send(webhook_payload([ended], "am"))
-        until(lambda: history.asked_mode("chat") is Mode.ACTIVE)
+        until(lambda: history.asked_mode("chat") is Mode.ACTIVE, within_s=60)
         said = [(one.what.value, one.who, one.note) for one in history.asked_modes("chat")]
     finally:
         manager.close()

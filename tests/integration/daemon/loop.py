@@ -10,7 +10,7 @@ from autotuner.agent.replay_system import SimulatedSystem
 from autotuner.agent.stepmodel import StepModel
 from autotuner.agent.traffic import ClassMix, TokenClass
 from autotuner.bootstrap import Ends, assemble
-from autotuner.config import parse_policy
+from autotuner.config import Policy, parse_policy
 from autotuner.daemon import Daemon
 from autotuner.domain.experiment import Experiment
 from autotuner.domain.knobs import Settings
@@ -112,6 +112,7 @@ class Loop:
 
     folder: Path
     target: FragileTarget
+    policy: Policy = POLICY
     now: float = START
     history: FragileHistory = field(init=False)
     daemon: Daemon = field(init=False)
@@ -126,7 +127,7 @@ class Loop:
         forecaster = Forecaster(ForecastSettings(use_prophet=False))
         ends = Ends(self.target, self.target, stale_s=1e9)
         self.daemon = assemble(
-            "t", "simulated:", POLICY, self.history, Instruments(), ends, forecaster
+            "t", "simulated:", self.policy, self.history, Instruments(), ends, forecaster
         )
 
     def cycle(self) -> str:

@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from autotuner.bootstrap import Ends, assemble
 from autotuner.domain.experiment import Verdict
-from autotuner.forecast.service import Forecaster, ForecastSettings
-from autotuner.history.engine import open_engine
 from autotuner.history.records import Ask
-from autotuner.history.upgrade import upgrade
-from autotuner.instruments import Instruments
-from tests.integration.daemon.loop import POLICY, POOR, Crash, FragileHistory, Loop, make_loop
+from tests.integration.daemon.loop import POLICY, POOR, Crash, Loop, make_loop
 
 TWICE = POLICY.model_copy(
     update={"experiment": POLICY.experiment.model_copy(update={"confirm": True})}
 )
 
 
-@dataclass
-class ConfirmingLoop(Loop):
-    """The policy of the other crash tests, with confirm runs."""
-
-    def restart(self) -> None:
-        url = f"sqlite:///{self.folder / 'history.sqlite3'}"
-        upgrade(url)
-        self.history = FragileHistory(open_engine(url))
-        forecaster = Forecaster(ForecastSettings(use_prophet=False))
-        ends = Ends(self.target, self.target, stale_s=1e9)
-        self.daemon = assemble(
-            "t", "simulated:", TWICE, self.history, Instruments(), ends, forecaster
-        )
-
-
 @pytest.fixture
-def loop(tmp_path: Path) -> ConfirmingLoop:
-    return ConfirmingLoop(tmp_path, make_loop(tmp_path).target)
+def loop(tmp_path: Path) -> Loop:
+    """The other crash tests' policy, with confirm runs."""
+    return Loop(tmp_path, make_loop(tmp_path).target, TWICE)
 
 
 def run_until(loop: Loop, there: Callable[[], bool], cycles: int = 1500) -> None:
@@ -54,7 +34,7 @@ def verdicts(loop: Loop) -> list[Verdict | None]:
     return [found.verdict for found in reversed(loop.history.experiments(target="t"))]
 
 
-def test_a_candidate_wins_twice_before_it_stays(loop: ConfirmingLoop) -> None:
+def test_a_candidate_wins_twice_before_it_stays(loop: Loop) -> None:
     run_until(loop, lambda: verdicts(loop) == [Verdict.ACCEPTED])
     assert loop.live == POOR
     run_until(loop, lambda: len(verdicts(loop)) == 2 and verdicts(loop)[1] is not None)
@@ -67,7 +47,7 @@ def test_a_candidate_wins_twice_before_it_stays(loop: ConfirmingLoop) -> None:
     assert loop.history.count_tests("t") == (1, 1)
 
 
-def test_a_crash_after_the_first_verdict_goes_on_with_the_second_test(loop: ConfirmingLoop) -> None:
+def test_a_crash_after_the_first_verdict_goes_on_with_the_second_test(loop: Loop) -> None:
     loop.history.armed = "record_decision"  # of the first ROLLBACK, which ends the first test
     with pytest.raises(Crash):
         run_until(loop, lambda: False)
@@ -81,9 +61,7 @@ def test_a_crash_after_the_first_verdict_goes_on_with_the_second_test(loop: Conf
 
 
 @pytest.mark.parametrize("applies", [1, 2, 5])
-def test_a_crash_within_the_second_test_leaves_the_incumbent_live(
-    loop: ConfirmingLoop, applies: int
-) -> None:
+def test_a_crash_within_the_second_test_leaves_the_incumbent_live(loop: Loop, applies: int) -> None:
     run_until(loop, lambda: verdicts(loop) == [Verdict.ACCEPTED])
     loop.target.crash_at, loop.target.after_effect = loop.target.applies + applies, True
     with pytest.raises(Crash):
@@ -94,7 +72,7 @@ def test_a_crash_within_the_second_test_leaves_the_incumbent_live(
     assert verdicts(loop) == [Verdict.ACCEPTED, Verdict.ABORTED]
 
 
-def test_a_declared_a_a_is_run_answered_and_claims_nothing(loop: ConfirmingLoop) -> None:
+def test_a_declared_a_a_is_run_answered_and_claims_nothing(loop: Loop) -> None:
     number = loop.history.ask(
         "t", Ask.EXPERIMENT, "alice", loop.now, payload={"changes": {}, "plan": {"max_pairs": 7}}
     )
@@ -111,7 +89,7 @@ def test_a_declared_a_a_is_run_answered_and_claims_nothing(loop: ConfirmingLoop)
 
 
 def test_a_declared_test_that_cannot_be_is_answered_and_the_daemon_goes_on(
-    loop: ConfirmingLoop,
+    loop: Loop,
 ) -> None:
     number = loop.history.ask(
         "t", Ask.EXPERIMENT, "alice", loop.now, payload={"changes": {"max_num_seqs": 7}, "plan": {}}
