@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 
@@ -17,7 +18,10 @@ class ForecastPoint:
 
 @dataclass(frozen=True)
 class Forecast:
-    """A series' forecast. `model` names what made it (prophet, seasonal, robust); `note` why."""
+    """A series' forecast, its points in order of time.
+
+    `model` names what made it (prophet, seasonal, robust); `note` why.
+    """
 
     series: str
     made_at: float
@@ -33,7 +37,8 @@ class Forecast:
             or when < self.points[0].at - self.step_s
         ):
             return None
-        return min(self.points, key=lambda p: abs(p.at - when))
+        after = bisect_left(self.points, when, key=lambda p: p.at)
+        return min(self.points[max(0, after - 1) : after + 1], key=lambda p: abs(p.at - when))
 
     @property
     def step_s(self) -> float:
