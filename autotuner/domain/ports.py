@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from autotuner.domain.explanation import Explanation
+from autotuner.domain.goals import Goal
 from autotuner.domain.knobs import KnobSpace, Settings, Value
 from autotuner.domain.slo import SLO
 from autotuner.domain.telemetry import (
@@ -92,17 +95,31 @@ class Workload:
 
 @dataclass(frozen=True)
 class PastTrial:
-    """One finished experiment as the proposers learn from it."""
+    """One finished experiment as the proposers learn from it.
+
+    `effect` (treatment less control, positive is better) with its interval, in the units of
+    `outcome` (a measure's name): points of a share, or log ratios. `low`, `high` are NaN where
+    nothing is known of them.
+    """
 
     control: Settings
     treatment: Settings
     effect: float
     verdict: str
+    low: float = math.nan
+    high: float = math.nan
+    outcome: str = "attainment"
+    id: str = ""
 
 
 @dataclass(frozen=True)
 class ProposalContext:
-    """Everything a proposer may look at."""
+    """Everything a proposer may look at.
+
+    `rebuild_s`: what a change of a knob that is not live was seen to take, NaN where it was not
+    seen. `horizon_s`: for how long the forecast leaves the workload as it is, inf where none says
+    otherwise: what a change costs has to be earned within it.
+    """
 
     space: KnobSpace
     incumbent: Settings
@@ -115,17 +132,24 @@ class ProposalContext:
     past: Sequence[PastTrial] = ()
     quarantined: frozenset[str] = field(default_factory=frozenset)  # digests never to propose
     seed: int = 0
+    goal: Goal = field(default_factory=Goal)
+    rebuild_s: float = math.nan
+    horizon_s: float = math.inf
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A candidate with its reason; `predicted_effect` in attainment points where known."""
+    """A candidate with its reason; `predicted_effect` in attainment points where known.
+
+    `explanation`: the reason as figures; None from proposers that have none.
+    """
 
     settings: Settings
     proposer: str
     reason: str
     predicted_effect: float | None = None
     agent_version: str | None = None
+    explanation: Explanation | None = None
 
 
 class Proposer(Protocol):
