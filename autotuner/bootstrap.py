@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from autotuner.config import (
     Config,
     ForecastConfig,
     Policy,
+    ProposerConfig,
     TargetConfig,
     load_policy,
     read_secret,
@@ -29,13 +30,21 @@ from autotuner.daemon import Daemon
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LanedTarget, MetricsSource, Proposer, Target
-from autotuner.forecast.fit_job import fit_in_child
+from autotuner.forecast.fits import FitMany
+from autotuner.forecast.joblib_pool import JoblibPool
 from autotuner.forecast.pool import FitPool
-from autotuner.forecast.service import Fit, Forecaster, ForecastSettings
+from autotuner.forecast.service import Forecaster, ForecastSettings
 from autotuner.hearing import AlertsIn
 from autotuner.history.store import History, open_history
 from autotuner.instruments import Instruments
 from autotuner.journal import Journal, JournalOptions
+from autotuner.learning import Learner
+from autotuner.learning_setup import (
+    learner_for,
+    learning_jobs,
+    proposer_for,
+    target_folder,
+)
 from autotuner.observer import Horizon, Observer
 from autotuner.probing import Probing
 from autotuner.resources import resource_folder
@@ -47,7 +56,7 @@ from autotuner.targets.split import SplitTarget
 from autotuner.targets.split_quality import LaneProber, MergedFeedback
 from autotuner.targets.worker import WorkerTarget
 from autotuner.tuner import Fdr, Rules, Tuner
-from autotuner.watch import Watch, WatchOptions
+from autotuner.watch import STEADY_FACTOR, Watch, WatchOptions
 
 PRUNE_EVERY_S = 6 * 3600.0
 DAY_S = 86400.0
@@ -61,14 +70,17 @@ def open_configured_history(config: Config) -> History:
 def build_service(config: Config, history: History) -> Service:
     """Everything wired, nothing started."""
     instruments = Instruments()
-    pool = FitPool(config.forecast_processes) if config.forecast_processes else None
-    fit = pool.fit if pool else fit_in_child
+    pool = build_fit_pool(config)
+    fit = pool.fit_many if pool else None
     daemons, jobs = [], []
     for target in config.targets:
         policy = load_policy(target.policy, resource_folder("policies"))
         daemon = build_daemon(config, target, policy, history, instruments, config.receivers, fit)
         daemons.append(daemon)
         jobs.append(Job(f"refit:{target.name}", policy.forecast.refit_s, daemon.watch.refit))
+        folder = target_folder(config, target.name)
+        base = agent_path(policy.proposer.agent)
+        jobs += learning_jobs(target.name, policy, history, daemon.learner, base, folder)
     jobs += delivery_jobs(config, history, instruments)
     keep_s = config.keep_days * DAY_S
     jobs.append(Job("prune", PRUNE_EVERY_S, lambda now: history.prune(now - keep_s)))
@@ -76,6 +88,16 @@ def build_service(config: Config, history: History) -> Service:
         daemons, jobs, instruments, config.cycle_s,
         slow_jobs_at_once=max(1, config.forecast_processes), closing=(pool.close,) if pool else (),
     )  # fmt: skip
+
+
+def build_fit_pool(config: Config) -> FitPool | JoblibPool | None:
+    """Who fits forecasts for all targets; None where a process is started for each fit.
+
+    Raises ConfigError for a backend that is not installed.
+    """
+    if config.forecast.backend == "joblib":
+        return JoblibPool(config.forecast_processes, config.forecast.joblib_backend)
+    return FitPool(config.forecast_processes) if config.forecast_processes else None
 
 
 def build_alerts_in(config: Config, history: History) -> tuple[AlertsIn, str] | None:
@@ -95,21 +117,37 @@ def build_daemon(
     history: History,
     instruments: Instruments,
     receivers: tuple[str, ...],
-    fit: Fit = fit_in_child,
+    fit: FitMany | None = None,
 ) -> Daemon:
     """One target's daemon against the live target."""
-    field = f"targets.{target.name}.admin_token_file"
-    token = read_secret(target.admin_token_file, field, for_header=True)
-    workers = tuple(WorkerTarget(url, token, target.timeout_s) for url in target.urls)
+    workers = workers_of(target)
     for worker in workers:
         check_reachable_space(worker, policy)
     stale_s = max(60.0, 5 * config.cycle_s, target.metrics.patience_s)
     ends = live_ends(workers, metrics_source(target), stale_s)
-    forecaster = Forecaster(_forecast_settings(policy.forecast), fit)
+    forecaster = Forecaster(_forecast_settings(policy.forecast), fit_many=fit)
     return assemble(
         target.name, ", ".join(target.urls), policy, history, instruments, ends, forecaster,
         receivers=receivers, mode=target.mode,
+        proposer=proposer_for(
+            target.name, policy, history, agent_path(policy.proposer.agent), build_proposer
+        ),
+        learner=learner_for(
+            target.name, policy, history, target_folder(config, target.name), ends.replicas
+        ),
     )  # fmt: skip
+
+
+def workers_of(target: TargetConfig) -> tuple[WorkerTarget, ...]:
+    """Every worker of one target, not asked anything yet."""
+    field = f"targets.{target.name}.admin_token_file"
+    token = read_secret(target.admin_token_file, field, for_header=True)
+    return tuple(WorkerTarget(url, token, target.timeout_s) for url in target.urls)
+
+
+def ends_of(target: TargetConfig, stale_s: float) -> Ends:
+    """The two ends of one configured target's loop."""
+    return live_ends(workers_of(target), metrics_source(target), stale_s)
 
 
 def check_reachable_space(target: WorkerTarget, policy: Policy) -> None:
@@ -158,8 +196,13 @@ def assemble(
     *,
     receivers: tuple[str, ...] = (),
     mode: Mode = Mode.ACTIVE,
+    proposer: Proposer | None = None,
+    learner: Learner | None = None,
 ) -> Daemon:
-    """A daemon from its parts: the live service and the replay differ only in `ends`."""
+    """A daemon from its parts: the live service and the replay differ only in `ends`.
+
+    `proposer`: the policy's where none is given. `learner`: who watches its model.
+    """
     space, proposing = policy.space(), policy.proposer
     rules = _rules(name, policy, ends.replicas)
     watching = WatchOptions(
@@ -169,8 +212,9 @@ def assemble(
         history_s=policy.forecast.history_days * DAY_S,
         rules=tuple(map(_rule, policy.alerts)),
         receivers=receivers,
-        goal_attainment=proposing.goal_attainment,
+        goal_attainment=policy.aim().attainment,
         replicas=ends.replicas,
+        steady_factor=rules.drift_factor if math.isfinite(rules.drift_factor) else STEADY_FACTOR,
     )
     journal = JournalOptions(
         daemon_id=f"{socket.gethostname()}:{os.getpid()}",
@@ -185,17 +229,19 @@ def assemble(
         name, kind="worker", url=url, at=time.time(), info=history.target_info(name)
     )
     noise_s = rules.noise_s if rules.plan_from_noise else 0.0
-    horizon = Horizon(proposing.observe_s, ends.stale_s, noise_s)
+    remember_s = max(noise_s, learner.remember_s if learner else 0.0)
+    horizon = Horizon(proposing.observe_s, ends.stale_s, remember_s)
     return Daemon(
         name=name,
         target=ends.target,
         laned=ends.laned,
         observer=Observer(ends.target, ends.metrics, rules.slo, horizon, ends.sidelines),
         watch=Watch(history, forecaster, watching),
-        tuner=Tuner(rules, build_proposer(policy)),
+        tuner=Tuner(rules, proposer or build_proposer(policy)),
         journal=Journal(history, journal, space),
         instruments=instruments,
         mode=mode,
+        learner=learner,
     )
 
 
@@ -206,7 +252,7 @@ def _rules(name: str, policy: Policy, replicas: int) -> Rules:
         space=policy.space(),
         slo=policy.slo.to_domain(),
         plan=testing.to_domain(replicas),
-        goal_attainment=proposing.goal_attainment,
+        goal=policy.aim(),
         min_requests=proposing.min_requests,
         pause_s=proposing.pause_s,
         retry_s=proposing.retry_s,
@@ -218,20 +264,38 @@ def _rules(name: str, policy: Policy, replicas: int) -> Rules:
         drift_factor=math.inf if testing.drift_factor is None else testing.drift_factor,
         drift_hold_s=testing.drift_hold_s,
         retest=testing.retest,
+        saving=policy.saving_plan(replicas),
+        replicas=replicas,
     )
 
 
 def build_proposer(policy: Policy) -> Proposer:
     """The proposer that the policy names; an agent's weights are checked here, at start."""
+    chosen = policy.proposer
+    if chosen.kind == "ppo":
+        return _trained(chosen)
+    if chosen.kind in ("tpe", "gp", "ppo-tpe"):
+        from autotuner.agent.optuna_search import gp, tpe
+        from autotuner.agent.relay import Relay
+
+        if chosen.kind == "ppo-tpe":
+            return Relay(_trained(chosen), tpe(), chosen.takeover_after)
+        return tpe() if chosen.kind == "tpe" else gp()
+    from autotuner.agent import baselines, reactive
+
+    simple: dict[str, Callable[[], Proposer]] = {
+        "grid": baselines.GridProposer,
+        "hill-climb": baselines.HillClimbProposer,
+        "aimd": reactive.AIMDProposer,
+        "random": baselines.RandomProposer,
+    }
+    return simple[chosen.kind]()
+
+
+def _trained(chosen: ProposerConfig) -> Proposer:
     from autotuner.agent.artifact import load
-    from autotuner.agent.baselines import HillClimbProposer, RandomProposer
     from autotuner.agent.proposer import PPOProposer
 
-    chosen = policy.proposer
-    if chosen.kind == "random":
-        return RandomProposer()
-    if chosen.kind == "hill-climb":
-        return HillClimbProposer()
     return PPOProposer(load(agent_path(chosen.agent)), min_gain=chosen.min_gain)
 
 

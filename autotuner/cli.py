@@ -7,6 +7,7 @@ import sys
 import typer
 
 from autotuner import __version__
+from autotuner.commands.agent_learning import calibrate, checks, improve
 from autotuner.commands.agents import agent_app
 from autotuner.commands.configs import config_app
 from autotuner.commands.experiments import experiment_app
@@ -14,6 +15,7 @@ from autotuner.commands.histories import history_app
 from autotuner.commands.operate import pause, resume, rollback, run, status
 from autotuner.commands.replays import simulate
 from autotuner.commands.showcase import demo
+from autotuner.commands.silences import silence_app
 from autotuner.commands.studies import study_app
 from autotuner.domain.errors import AutotunerError
 from autotuner.load.command import load_command
@@ -33,7 +35,11 @@ app.command("resume")(resume)
 app.command("rollback")(rollback)
 app.add_typer(experiment_app, name="experiment")
 app.add_typer(history_app, name="history")
+app.add_typer(silence_app, name="silence")
 app.add_typer(config_app, name="config")
+agent_app.command("calibrate")(calibrate)
+agent_app.command("checks")(checks)
+agent_app.command("improve")(improve)
 app.add_typer(agent_app, name="agent")
 app.command("simulate")(simulate)
 app.command("worker")(worker_command)

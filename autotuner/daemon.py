@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from autotuner.abtest import switchback
+from autotuner.alerts.conditions import Condition
 from autotuner.domain.errors import (
     SettingsRefusedError,
     StaleGenerationError,
@@ -18,6 +19,7 @@ from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LanedTarget, LiveSettings, Target
 from autotuner.instruments import Instruments
 from autotuner.journal import Journal
+from autotuner.learning import Learner
 from autotuner.observer import Observer
 from autotuner.tuner import Action, Decision, Observation, Tuner, TunerState
 from autotuner.watch import Watch
@@ -29,7 +31,8 @@ log = structlog.get_logger()
 class Daemon:
     """Keeps one target at its best settings. `run_cycle` is all it does; others call it on time.
 
-    `laned`: the target once more, where its lanes can run two settings at once.
+    `laned`: the target once more, where its lanes can run two settings at once. `learner`: who
+    watches the model that proposals come from.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Daemon:
     mode: Mode = Mode.ACTIVE
     state: TunerState | None = None
     laned: LanedTarget | None = None
+    learner: Learner | None = None
 
     def run_cycle(self, now: float) -> str:
         """One turn of the loop at `now` (s since the epoch); returns what was done and why.
@@ -62,7 +66,9 @@ class Daemon:
         decision = self.tuner.decide(state, seen, now)
         number = self.journal.record(state, decision, seen, now)
         self.state = self._act(state, decision, seen, number, now)
-        self.watch.tell(seen, decision, now)
+        self.watch.tell(
+            seen, decision, now, self._learnt(seen, testing=state.experiment is not None)
+        )
         self.instruments.traffic(self.name, seen.traffic)
         self.instruments.experiment(self.name, self.state.experiment)
         watch = self.watch
@@ -80,6 +86,14 @@ class Daemon:
         number = self.journal.record(self.state, decision, seen, now)
         self.state = self._act(self.state, decision, seen, number, now)
         return self._told(decision.action, decision.reason, now)
+
+    def _learnt(self, seen: Observation, *, testing: bool) -> tuple[Condition, ...]:
+        """What is known of the model's errors; the learner hears what was seen."""
+        if self.learner is None:
+            return ()
+        self.learner.look(seen, testing=testing)
+        self.instruments.model(self.name, self.learner.errors)
+        return (self.learner.condition,)
 
     def _act(
         self, before: TunerState, decision: Decision, seen: Observation, number: int, now: float

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from autotuner.domain.experiment import Experiment
@@ -68,6 +72,13 @@ class Instruments:
             ["receiver", "result"],
             registry=self.registry,
         )
+        self._model_error = Gauge(
+            "autotuner_model_error_ratio",
+            "Median error of the agent's model over the last hour (0.3 is 30%), by figure",
+            ["target", "figure"],
+            registry=self.registry,
+        )
+        self._model_figures: dict[str, set[str]] = defaultdict(set)
         self.forecasts = ForecastGauges(self.registry)
         self.alerts_waiting = Gauge(
             "autotuner_alerts_undelivered", "Alerts still in the outbox", registry=self.registry
@@ -75,6 +86,14 @@ class Instruments:
 
     def cycle(self, target: str, action: str) -> None:
         self._cycles.labels(target, action).inc()
+
+    def model(self, target: str, errors: Mapping[str, float]) -> None:
+        """Figures of which too little is known any more read NaN, not their last value."""
+        for figure in self._model_figures[target] - set(errors):
+            self._model_error.labels(target, figure).set(math.nan)
+        for figure, error in errors.items():
+            self._model_error.labels(target, figure).set(error)
+        self._model_figures[target] |= set(errors)
 
     def delivered(self, receiver: str, taken: int, failed: int) -> None:
         self._deliveries.labels(receiver, "delivered").inc(taken)

@@ -26,7 +26,7 @@ from autotuner.domain.ports import LiveSettings
 from autotuner.forecast.anomaly import DetectorState, score_point
 from autotuner.forecast.bands import Kind
 from autotuner.forecast.coverage import Coverage
-from autotuner.forecast.service import Forecaster
+from autotuner.forecast.service import Forecaster, Past
 from autotuner.history.records import OutboxMessage
 from autotuner.history.store import History
 from autotuner.tuner import Decision, Observation
@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 LOAD = "offered_rps"
 STABILITY = "qps_stability"
+STEADY_FACTOR = 1.3  # chosen: a load that is so many times as large or small is another one
 FORECAST_KINDS: Mapping[str, Kind] = {
     LOAD: Kind.RATE,
     "attainment": Kind.SHARE,
@@ -48,7 +49,8 @@ class WatchOptions:
     """What is watched and how far ahead. Times in seconds; `receivers` get every alert.
 
     `goal_attainment` and `replicas` say what settings can serve: which minutes met the goal, and
-    how many engines share the load.
+    how many engines share the load. `steady_factor`: a load that is so many times what it is now,
+    or that part of it, is another one.
     """
 
     target: str
@@ -59,6 +61,7 @@ class WatchOptions:
     receivers: tuple[str, ...] = ()
     goal_attainment: float = 0.99
     replicas: int = 1
+    steady_factor: float = STEADY_FACTOR
 
 
 class Watch:
@@ -66,7 +69,7 @@ class Watch:
 
     def __init__(self, history: History, forecaster: Forecaster, options: WatchOptions) -> None:
         self._history, self._forecaster, self._options = history, forecaster, options
-        self._states: Mapping[str, AlertState] = restore(history.firing_alerts(options.target))
+        self._states: Mapping[str, AlertState] = restored(history, options)
         self._detectors: dict[str, DetectorState] = defaultdict(DetectorState)
         kept = ((name, history.latest_forecast(options.target, name)) for name in FORECAST_KINDS)
         self._forecasts: Mapping[str, Forecast] = {name: f for name, f in kept if f is not None}
@@ -83,7 +86,7 @@ class Watch:
         self._ahead = Judgement(None)
 
     def look(self, seen: Observation, now: float) -> Observation:
-        """The observation with the load's forecast peak; completed buckets are kept and scored."""
+        """The observation with what is forecast of the load; completed buckets are kept, scored."""
         self._remember(now)
         self._values = readings(seen) | self._steady(seen)
         self._pasts.add(now, self._values)
@@ -95,16 +98,35 @@ class Watch:
             seen,
             forecast_rate_rps=peak.value if peak else None,
             overload=self._ahead.text if self._ahead.exceeds else None,
+            steady_for_s=self._steady_for_s(ahead, now),
         )
 
-    def tell(self, seen: Observation, decision: Decision, now: float) -> tuple[Alert, ...]:
-        """Raises and resolves alerts from what was seen and decided; returns those that changed."""
+    def tell(
+        self,
+        seen: Observation,
+        decision: Decision,
+        now: float,
+        beside: tuple[Condition, ...] = (),
+    ) -> tuple[Alert, ...]:
+        """Raises and resolves alerts from what was seen and decided; returns those that changed.
+
+        `beside`: conditions that others judge.
+        """
         self._learn(seen, decision, now)
         overload = Condition(Builtin.OVERLOAD, self._ahead.exceeds, self._ahead.text)
-        conditions = (*standing(seen), overload, *oddities(self._scores), *events(decision))
+        conditions = (
+            *standing(seen),
+            overload,
+            *oddities(self._scores),
+            *events(decision),
+            *beside,
+        )
         looked = Readings(self._values, self._pasts.usual, conditions)
         options = self._options
-        states, changes = evaluate(options.rules, self._states, looked, now, options.target)
+        silences = self._history.silences(now)
+        states, changes = evaluate(
+            options.rules, self._states, looked, now, options.target, silences
+        )
         for change in changes:
             receivers = options.receivers if change.tell else ()
             self._history.record_alert(
@@ -115,22 +137,25 @@ class Watch:
 
     def refit(self, now: float) -> Sequence[Forecast]:
         """Forecasts every series anew (slow: run it beside the cycles); returns them."""
-        options, made = self._options, {}
-        for series, kind in FORECAST_KINDS.items():
-            kept = self._history.samples(options.target, series, since=now - options.history_s)
-            forecast = self._forecaster.forecast(
-                series,
-                np.array([s.at for s in kept], dtype=np.float64),
-                np.array([s.value for s in kept], dtype=np.float64),
-                options.horizon_s,
-                now,
-                kind,
-            )
-            made[series] = forecast
+        options = self._options
+        pasts = [self._past(series, kind, now) for series, kind in FORECAST_KINDS.items()]
+        forecasts = self._forecaster.forecast_many(pasts, options.horizon_s, now)
+        made = {forecast.series: forecast for forecast in forecasts}
+        for forecast in forecasts:
             if forecast.points:
                 self._history.record_forecast(options.target, forecast)
         self._forecasts = made  # one assignment: the cycle's thread sees all or nothing
         return tuple(made.values())
+
+    def _past(self, series: str, kind: Kind, now: float) -> Past:
+        since = now - self._options.history_s
+        kept = self._history.samples(self._options.target, series, since=since)
+        return Past(
+            series,
+            np.array([s.at for s in kept], dtype=np.float64),
+            np.array([s.value for s in kept], dtype=np.float64),
+            kind,
+        )
 
     @property
     def forecasts(self) -> Mapping[str, Forecast]:
@@ -163,6 +188,18 @@ class Watch:
             return {}
         self._steadiness.add(seen.window.end, seen.window.length_s, seen.window.requests)
         return {STABILITY: self._steadiness.value}
+
+    def _steady_for_s(self, ahead: Forecast | None, now: float) -> float:
+        """How long the forecast leaves the load as it is now; inf where it does so to its end.
+
+        As it is now by the forecast's own word, which may lie a little off what was measured.
+        """
+        present = ahead.at(now) if ahead else None
+        if ahead is None or present is None or not present.value > 0:
+            return math.inf
+        rate, factor = present.value, self._options.steady_factor
+        leaves = ahead.leaves(now, rate / factor, rate * factor)
+        return math.inf if leaves is None else leaves - now
 
     def _learn(self, seen: Observation, decision: Decision, now: float) -> None:
         """What the settings in force can serve is learnt between tests, from data to be trusted."""
@@ -230,6 +267,26 @@ class Watch:
             payload=webhook_payload([alert], receiver),
             occasion_at=alert.starts_at,
         )
+
+
+def restored(history: History, options: WatchOptions) -> dict[str, AlertState]:
+    """What fired when the process before this one ended, and whether people know of it.
+
+    One that nobody was told of (it was silenced or inhibited) must not come as resolved alone; one
+    that only some receivers know of, such as before a new one, is told again: the outbox keeps the
+    others from getting it twice.
+    """
+    target = options.target
+    told = [
+        {alert.fingerprint for alert in history.firing_alerts(target, receiver)}
+        for receiver in options.receivers
+    ]
+
+    def known(alert: Alert) -> bool | None:
+        seen = [alert.fingerprint in some for some in told]
+        return None if any(seen) != all(seen) else any(seen)
+
+    return restore(history.firing_alerts(target), known)
 
 
 def readings(seen: Observation) -> dict[str, float]:

@@ -81,7 +81,7 @@ def _with_new_pairs(experiment: Experiment) -> Experiment:
 
 def _with_pair(experiment: Experiment, slots: Sequence[Slot]) -> Experiment:
     plan = experiment.plan
-    difference = _difference(slots, measure(plan.outcome), plan.price_per_hour)
+    difference = _difference(slots, measure(plan.outcome), plan)
     if not math.isfinite(difference):
         return exclude_pair(experiment, slots[0], f"no {plan.outcome} to compare", None)
     control, treatment = _arm(slots, Arm.CONTROL), _arm(slots, Arm.TREATMENT)
@@ -91,7 +91,7 @@ def _with_pair(experiment: Experiment, slots: Sequence[Slot]) -> Experiment:
     return replace(experiment, looks=(*experiment.looks, evidence(experiment).look()))
 
 
-def _difference(slots: Sequence[Slot], by: Measure, price_per_hour: float) -> float:
+def _difference(slots: Sequence[Slot], by: Measure, plan: Plan) -> float:
     """A pair's difference. Under a split it is the mean of its periods' differences.
 
     Each period sets one machine against the other, with the arms swapped, so that a difference
@@ -100,7 +100,7 @@ def _difference(slots: Sequence[Slot], by: Measure, price_per_hour: float) -> fl
     lanes = slots[0].lanes
     compared = [slots] if lanes == 1 else [slots[:lanes], slots[lanes:]]
     differences = [
-        by.difference(_arm(group, Arm.CONTROL), _arm(group, Arm.TREATMENT), price_per_hour)
+        by.difference(_arm(group, Arm.CONTROL), _arm(group, Arm.TREATMENT), plan)
         for group in compared
     ]
     return sum(differences) / len(differences)
@@ -116,6 +116,6 @@ def _guardrail_differences(experiment: Experiment, pair: int) -> dict[str, float
     """A pair's difference in each guardrail's measure; NaN where it was not measured."""
     plan, slots = experiment.plan, slots_of_pair(experiment, pair)
     return {
-        guardrail.measure: _difference(slots, measure(guardrail.measure), plan.price_per_hour)
+        guardrail.measure: _difference(slots, measure(guardrail.measure), plan)
         for guardrail in plan.guardrails
     }

@@ -10,6 +10,7 @@ from autotuner.abtest.analysis import evidence, pairs_left
 from autotuner.abtest.evidence import WORTHWHILE
 from autotuner.abtest.exclusion import excluded_in_a_row
 from autotuner.abtest.outcome import toll
+from autotuner.abtest.standing import Standing, looks_at, standing, watched
 from autotuner.abtest.wording import percent
 from autotuner.domain.experiment import Arm, Conclusion, Experiment, Guardrail, Verdict
 from autotuner.domain.measures import measure
@@ -93,8 +94,8 @@ def conclude(experiment: Experiment, verdict: Verdict, reason: str) -> Conclusio
 def _broken(experiment: Experiment, rail: Guardrail) -> Conclusion:
     """HARMFUL because of a guardrail; the confidence is that of its being broken."""
     by = measure(rail.measure)
-    log_e = max(_rail_looks(experiment, rail, kept=False))
-    confidence = -math.expm1(math.log(_watched(experiment)) - log_e)
+    log_e = max((0.0, *(look.log_e_broken for look in looks_at(experiment, rail))))
+    confidence = -math.expm1(math.log(watched(experiment)) - log_e)
     claim = f"{by.words} got worse by {wording.margin(rail)} or more"
     reason = f"guardrail: {claim}"
     return _conclusion(experiment, Verdict.HARMFUL, reason, claim, max(0.0, confidence))
@@ -129,32 +130,14 @@ def _conclusion(
 
 
 def _standing(experiment: Experiment) -> _Standing:
-    plan = experiment.plan
-    threshold = -math.log(plan.alpha)
-    # Watching more measures for harm must not find it more often where there is none.
-    alarm = threshold + math.log(_watched(experiment))
-    rails = plan.guardrails
+    threshold = -math.log(experiment.plan.alpha)
+    rails = {rail: standing(experiment, rail) for rail in experiment.plan.guardrails}
     return _Standing(
         better=any(look.log_e_benefit >= threshold for look in experiment.looks),
         worse=any(look.log_e_harm >= threshold for look in experiment.looks),
-        open_rails=tuple(
-            rail for rail in rails if max(_rail_looks(experiment, rail, kept=True)) < threshold
-        ),
-        broken_rails=tuple(
-            rail for rail in rails if max(_rail_looks(experiment, rail, kept=False)) >= alarm
-        ),
+        open_rails=tuple(r for r, stands in rails.items() if stands is not Standing.KEPT),
+        broken_rails=tuple(r for r, stands in rails.items() if stands is Standing.BROKEN),
     )
-
-
-def _watched(experiment: Experiment) -> int:
-    return 1 + len(experiment.plan.guardrails)
-
-
-def _rail_looks(experiment: Experiment, rail: Guardrail, *, kept: bool) -> list[float]:
-    """Ln E of a guardrail at every look, after the 0 that it started from."""
-    seen = (found for look in experiment.looks for found in look.guardrails)
-    own = [found for found in seen if found.measure == rail.measure]
-    return [0.0, *(found.log_e_kept if kept else found.log_e_broken for found in own)]
 
 
 def _unproven(experiment: Experiment, rails: tuple[Guardrail, ...]) -> str:

@@ -207,7 +207,8 @@ def _scale(
     About zero, since the arms are alike; each period serves in two pairs, which doubles the data.
     """
     neighbours = ((a, b) for a, b in itertools.pairwise(periods) if a is not None and b is not None)
-    found = [_difference(a, b, by, plan.price_per_hour) for a, b in neighbours]
+    alike = replace(plan, treatment_devices=plan.control_devices)
+    found = [_difference(a, b, by, alike) for a, b in neighbours]
     known = [d for d in found if math.isfinite(d)]
     if not known:
         return math.nan, 0
@@ -215,13 +216,13 @@ def _scale(
 
 
 def _difference(
-    first: tuple[SlotOutcome, ...], second: tuple[SlotOutcome, ...], by: Measure, price: float
+    first: tuple[SlotOutcome, ...], second: tuple[SlotOutcome, ...], by: Measure, plan: Plan
 ) -> float:
     """As `analysis` compares a pair: under a split lane against lane, with roles swapped."""
     if len(first) == 1:
-        return by.difference(first[0], second[0], price)
-    ahead = by.difference(first[0], first[1], price)
-    swapped = by.difference(second[1], second[0], price)
+        return by.difference(first[0], second[0], plan)
+    ahead = by.difference(first[0], first[1], plan)
+    swapped = by.difference(second[1], second[0], plan)
     return (ahead + swapped) / 2
 
 

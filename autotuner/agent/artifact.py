@@ -20,10 +20,10 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from autotuner.agent.features import FEATURES
-from autotuner.agent.schedule import KNOB_NAMES
+from autotuner.agent.schedule import AGENT_KNOBS
 from autotuner.domain.errors import AgentError
 
-FORMAT = 1
+FORMAT = 2
 MOVES = 3  # down, stay, up
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -43,6 +43,7 @@ class AgentCard:
     parent: str | None = None  # the agent that training started from
     versions: Mapping[str, str] = field(default_factory=dict)
     score: Mapping[str, Any] | None = None  # of the evaluation on held-out systems
+    validation: Mapping[str, Any] | None = None  # by which one of several seeds was chosen
     format: int = FORMAT
 
 
@@ -83,7 +84,9 @@ def load(path: Path) -> AgentArtifact:
         told = json.loads(card_path.read_text(encoding="utf-8"))
         tensors = load_tensors(weights)
     except OSError as error:
-        raise AgentError(f"agent {path}: can't be read: {error.strerror}") from error
+        known = sorted(file.stem for file in weights_path.parent.glob("*.safetensors"))
+        there = f"; agents there: {', '.join(known)}" if known else ""
+        raise AgentError(f"agent {path}: can't be read: {error.strerror}{there}") from error
     except (ValueError, SafetensorError) as error:
         raise AgentError(f"agent {path}: a damaged file: {error}") from error
     if not isinstance(told, dict):
@@ -110,10 +113,14 @@ def _card(told: Mapping[str, Any], path: Path) -> AgentCard:
 
 def _check_card(card: AgentCard) -> None:
     if card.format != FORMAT:
-        raise AgentError(f"agent {card.name}: format {card.format}, this version reads {FORMAT}")
+        raise AgentError(
+            f"agent {card.name}: its format is {card.format}, this version reads {FORMAT}, whose "
+            f"agents see {len(FEATURES)} features and move {len(AGENT_KNOBS)} knobs: train it anew "
+            "with `autotuner agent train`, or name one under policies/agents"
+        )
     for what, has, needs in (
         ("features", card.features, FEATURES),
-        ("knobs", card.knobs, KNOB_NAMES),
+        ("knobs", card.knobs, AGENT_KNOBS),
     ):
         if has != needs:
             lacks = sorted(set(needs) - set(has))
@@ -134,7 +141,7 @@ def expected_shapes(net: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
             shapes[f"mlp_extractor.{part}.{2 * i}.bias"] = (units,)
             width = units
     last = net[-1] if net else len(FEATURES)
-    for head, units in (("action_net", MOVES * len(KNOB_NAMES)), ("value_net", 1)):
+    for head, units in (("action_net", MOVES * len(AGENT_KNOBS)), ("value_net", 1)):
         shapes[f"{head}.weight"] = (units, last)
         shapes[f"{head}.bias"] = (units,)
     return shapes
@@ -162,13 +169,28 @@ def describe(artifact: AgentArtifact) -> str:
         f"{card.name}: PPO, {card.steps:,} steps, seed {card.seed}, trained {card.trained_on}",
         f"parent: {card.parent or 'none, trained from scratch'}",
         f"net: {' × '.join(map(str, card.net))} hidden units, {weights:,} weights",
-        f"moves: {', '.join(card.knobs)} (a level down, none, or a level up each)",
-        f"versions: {', '.join(f'{k} {v}' for k, v in card.versions.items())}",
+        f"versions: format {card.format}, "
+        + ", ".join(f"{name} {number}" for name, number in card.versions.items()),
         f"score: {_score(card)}",
+        *_validation(card),
+        f"moves {len(card.knobs)} knobs, a level down, none, or a level up each:",
+        *(f"  {name}" for name in card.knobs),
         f"sees {len(card.features)} features:",
         *(f"  {name}" for name in card.features),
     ]
     return "\n".join(lines)
+
+
+def _validation(card: AgentCard) -> list[str]:
+    """One line per seed that was trained, and random moves on the same games."""
+    if not card.validation:
+        return []
+    told = card.validation
+    lines = [f"validation: {told['metric']}, {told['games']} games"]
+    for seed, gain in told["gain"].items():
+        kept = " (kept)" if seed == str(card.seed) else ""
+        lines.append(f"  seed {seed}: {gain:+.4f}{kept}")
+    return [*lines, f"  random moves: {told['random']:+.4f}"]
 
 
 def _score(card: AgentCard) -> str:

@@ -1,36 +1,28 @@
 """A discrete-step simulator of continuous batching, many environments at once.
 
 It plays the bundled worker's scheduler step by step: decode tokens first, the rest of the token
-budget to chunks of prompts in the order of admission. All per-step work is on vectors of length
-[environment]: a sequence that decodes needs no bookkeeping until it ends, because every sequence
-that decodes gets one token a step. Its end is known when its prompt is done, and its largest gap
-is the longest step in between, looked up afterwards.
+budget to chunks of prompts in the order of admission. All environments are played at once on
+cursors (`des_cursors`); those with replicas, and those in which memory, patience or a full queue
+may have bound, are played again one by one on engines (`des_rows`), with the same noise.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from autotuner.agent.latencies import Latencies, from_steps
-from autotuner.agent.schedule import ScheduleTable, priority
-from autotuner.agent.stepmodel import Bools, Floats, Ints, StepTable
+from autotuner.agent.des_crowding import Crowding
+from autotuner.agent.des_cursors import CursorRun, Trace
+from autotuner.agent.des_noise import Noise
+from autotuner.agent.des_rows import RowServer, ServedRow
+from autotuner.agent.latencies import Latencies
+from autotuner.agent.schedule import ScheduleTable
+from autotuner.agent.serving import ServingTable
+from autotuner.agent.stepmodel import Floats, Ints, StepTable
 from autotuner.agent.traffic import Traffic
 
-_NOISE_BLOCK = 256
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What the steps were made of: arrays [step, environment]; 0 tokens where none ran."""
-
-    step_s: Floats
-    end_s: Floats
-    decode_seqs: Ints
-    prefill_tokens: Ints
-    context_tokens: Ints
-    running: Ints
+__all__ = ["Simulated", "Trace", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -44,236 +36,77 @@ class Simulated:
 def simulate(
     traffic: Traffic,
     schedules: ScheduleTable,
-    steps: StepTable,
+    serving: ServingTable | StepTable,
     *,
     cap_s: float,
     noise_rows: Ints | None = None,
     seed: int = 0,
     trace: bool = False,
+    max_waiting: float = np.inf,
+    crowding: Crowding | None = None,
 ) -> Simulated:
-    """Serve `traffic` under each environment's schedule and step model.
+    """Serve `traffic` under each environment's schedule and engines.
 
-    Runs until every request ended or the environment's clock passed `cap_s`; a request that has
-    not ended by then has infinite latencies. Environments with the same `noise_rows` entry see the
-    same noise step by step (common random numbers).
+    A step table stands for engines without limits. Runs until every request ended or the
+    environment's clock passed `cap_s`. Latencies are infinite where a request has not ended by
+    then, its client lost patience, it is longer than the memory, or it found `max_waiting` others
+    waiting. A request's greatest length, which careful admission keeps memory for, is the length
+    that it has. Environments with the same `noise_rows` entry see the same noise step by step
+    (common random numbers). Under replicas a trace holds the steps of all, in the order of ends.
+    `crowding`: what steps cost beyond the step tables.
     """
-    run = _Run(traffic, schedules, steps, cap_s, noise_rows, seed, trace)
-    while not run.done.all():
-        run.step()
-    return run.result()
+    table = ServingTable.plain(serving) if isinstance(serving, StepTable) else serving
+    noise = Noise(np.arange(len(table.replicas)) if noise_rows is None else noise_rows, seed)
+    run = CursorRun(
+        traffic,
+        schedules,
+        table,
+        cap_s,
+        noise,
+        max_waiting=max_waiting,
+        trace=trace,
+        crowding=crowding,
+    )
+    run.run()
+    latencies = run.latencies()
+    seen = run.trace() if trace else None
+    if run.broken.any():
+        server = RowServer(
+            traffic,
+            schedules,
+            table,
+            cap_s,
+            noise,
+            max_waiting=max_waiting,
+            trace=trace,
+            crowding=crowding,
+        )
+        again = {int(row): server.serve(int(row)) for row in np.flatnonzero(run.broken)}
+        _put_times(latencies, again)
+        seen = None if seen is None else _with_steps(seen, again)
+    return Simulated(latencies, seen)
 
 
-@dataclass
-class _Queues:
-    """One row under length grouping: who waits, in the order of arrival, and who is prefilling
-    with how many tokens done, in the order of admission.
-    """
-
-    waiting: list[int] = field(default_factory=list)
-    prefilling: dict[int, int] = field(default_factory=dict)
+def _put_times(latencies: Latencies, again: dict[int, ServedRow]) -> None:
+    for row, served in again.items():
+        columns = (latencies.ttft_s, latencies.gap_max_s, latencies.tpot_s, latencies.e2el_s)
+        for column, times in zip(columns, served.times, strict=True):
+            column[row] = times
 
 
-class _Run:
-    """The state of all environments between two steps."""
+def _with_steps(trace: Trace, again: dict[int, ServedRow]) -> Trace:
+    """The trace with some rows' steps in place of what it held of them."""
+    steps = {row: served.steps for row, served in again.items() if served.steps is not None}
+    length = max(len(trace.step_s), *(s.shape[1] for s in steps.values()))
 
-    def __init__(
-        self,
-        traffic: Traffic,
-        schedules: ScheduleTable,
-        steps: StepTable,
-        cap_s: float,
-        noise_rows: Ints | None,
-        seed: int,
-        trace: bool,
-    ) -> None:
-        n, width = traffic.arrival_s.shape
-        self.schedules, self.steps, self.cap_s, self.tracing = schedules, steps, cap_s, trace
-        pad = ((0, 0), (0, 1))
-        self.arrival = np.pad(traffic.arrival_s, pad, constant_values=np.inf)
-        self.prompt = np.pad(traffic.prompt_tokens, pad, constant_values=1)
-        self.output = np.pad(traffic.output_tokens, pad, constant_values=1)
-        self.total = np.isfinite(traffic.arrival_s).sum(axis=1)
-        self.first = np.full((n, width + 1), -1, dtype=np.int64)  # step of the first token
-        self.rows = np.arange(n)
-        self.clock = np.zeros(n)
-        # Cursors into the arrivals: how many are known, admitted, and through with their prompt.
-        self.seen, self.oldest = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self.admitted, self.head = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self.head_done = np.zeros(n, np.int64)  # prompt tokens of the head already computed
-        self.decoding, self.context = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self.finished = np.zeros(n, np.int64)
-        self.done: Bools = self.total == 0
-        self.stopped_at = np.full(n, np.iinfo(np.int64).max)
-        self.ring_size = int(self.output.max(initial=1)) + 1
-        self.leaving = np.zeros((self.ring_size, n), np.int64)  # how many end at a future step
-        self.leaving_context = np.zeros((self.ring_size, n), np.int64)
-        self.grouped = np.flatnonzero(schedules.length_grouped)
-        # Under length grouping a request may overtake others: lists of requests, not cursors.
-        self.prefills_grouped = np.zeros(n, np.bool_)
-        self.queues = {int(e): _Queues() for e in self.grouped}
-        self.noise_rows = self.rows if noise_rows is None else noise_rows
-        self.rng = np.random.default_rng(seed)
-        self.noise_block = np.zeros((0, 0))
-        self.index = 0
-        self.step_log: list[Floats] = []
-        self.end_log: list[Floats] = []
-        self.trace_log: list[tuple[Ints, Ints, Ints, Ints]] = []
+    def column(values: Floats | Ints, index: int) -> Floats:
+        padded = np.zeros((length, values.shape[1]))
+        padded[: len(values)] = values
+        for row, found in steps.items():
+            padded[:, row] = 0.0
+            padded[: found.shape[1], row] = found[index]
+        return padded
 
-    def step(self) -> None:
-        self._arrive()
-        self._admit()
-        decoding, context = self.decoding, self.context
-        tokens, prefill_context, pairs, joined, joined_context = self._prefill()
-        active = ((decoding > 0) | (tokens > 0)) & ~self.done
-        read = context + prefill_context
-        m = self.steps
-        step_s = m.t0_s + m.decode_s * decoding + m.prefill_s * tokens + m.context_s * read
-        step_s = step_s + m.pair_s * pairs
-        step_s = np.where(active, step_s * self._noise(), 0.0)
-        self.clock = self.clock + step_s
-        slot = self.index % self.ring_size
-        self.context = context + decoding - self.leaving_context[slot] + joined_context
-        self.decoding = decoding + joined - self.leaving[slot]
-        self.finished += self.leaving[slot]
-        self.leaving[slot] = 0
-        self.leaving_context[slot] = 0
-        self.step_log.append(step_s)
-        self.end_log.append(self.clock)
-        if self.tracing:
-            running = self.admitted - self.finished
-            self.trace_log.append((decoding * active, tokens, read * active, running))
-        self._stop()
-        if not active.all():
-            self._skip_idle(~active & ~self.done)
-        self.index += 1
-
-    def _arrive(self) -> None:
-        while True:
-            come = (self.arrival[self.rows, self.seen] <= self.clock) & ~self.done
-            if not come.any():
-                return
-            for e in self.grouped[come[self.grouped]].tolist():
-                waiting = self.queues[e].waiting
-                waiting.append(int(self.seen[e]))
-                self.oldest[e] = waiting[0]
-            self.seen += come
-
-    def _admit(self) -> None:
-        waiting = self.seen - self.admitted
-        if not waiting.any():
-            return
-        free = self.schedules.max_num_seqs - (self.admitted - self.finished)
-        oldest_s = self.arrival[self.rows, self.oldest]
-        waited = self.clock >= oldest_s + self.schedules.batch_timeout_s
-        opened = (waiting > 0) & (free > 0) & (waited | (waiting >= free)) & ~self.done
-        taken = np.where(opened, np.minimum(waiting, free), 0)
-        for e in self.grouped[opened[self.grouped]].tolist():
-            self._admit_grouped(e, int(taken[e]))
-        self.admitted += taken
-        self.oldest = np.where(self.schedules.length_grouped, self.oldest, self.admitted)
-
-    def _admit_grouped(self, e: int, taken: int) -> None:
-        queues = self.queues[e]
-        first = self._in_order(e, queues.waiting)[:taken]
-        queues.waiting = [request for request in queues.waiting if request not in first]
-        queues.prefilling.update(dict.fromkeys(first, 0))
-        self.head[e] += taken  # kept out of the cursors' way
-        self.prefills_grouped[e] = True
-        self.oldest[e] = queues.waiting[0] if queues.waiting else self.seen[e]
-
-    def _in_order(self, e: int, requests: list[int]) -> list[int]:
-        if len(requests) < 2:
-            return requests
-        prompt, now, arrival = self.prompt[e], float(self.clock[e]), self.arrival[e]
-        return sorted(requests, key=lambda r: priority(int(prompt[r]), now - float(arrival[r])))
-
-    def _prefill(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
-        """Spend the budget that decoding leaves; tokens, KV read, pairs, who decodes next."""
-        tokens, context = np.zeros_like(self.seen), np.zeros_like(self.seen)
-        pairs = np.zeros_like(self.seen)
-        joined, joined_context = np.zeros_like(self.seen), np.zeros_like(self.seen)
-        left = np.where(self.done, 0, self.schedules.max_num_batched_tokens - self.decoding)
-        for e in np.flatnonzero(self.prefills_grouped & (left > 0)).tolist():
-            tokens[e], context[e], pairs[e], complete = self._prefill_grouped(e, int(left[e]))
-            for done in complete:
-                self._first_token(np.array([e]), np.array([done]), joined, joined_context)
-        while True:
-            rows = np.flatnonzero((left > 0) & (self.head < self.admitted))
-            if not len(rows):
-                return tokens, context, pairs, joined, joined_context
-            request = self.head[rows]  # in the order of arrival
-            before, prompt = self.head_done[rows], self.prompt[rows, request]
-            upto = np.minimum(before + left[rows], prompt)
-            tokens[rows] += upto - before
-            context[rows] += upto
-            pairs[rows] += (upto - before) * (upto + before + 1) // 2
-            left[rows] -= upto - before
-            complete = upto == prompt
-            self.head_done[rows] = np.where(complete, 0, upto)
-            self.head[rows] += complete
-            if complete.any():
-                self._first_token(rows[complete], request[complete], joined, joined_context)
-
-    def _prefill_grouped(self, e: int, left: int) -> tuple[int, int, int, list[int]]:
-        """Tokens computed, KV read, pairs, and the requests whose prompt is done, for one row."""
-        done = self.queues[e].prefilling
-        tokens = context = pairs = 0
-        for request in self._in_order(e, list(done)):
-            count = min(left - tokens, int(self.prompt[e, request]) - done[request])
-            if count <= 0:
-                break
-            done[request] += count
-            tokens += count
-            context += done[request]
-            pairs += count * (2 * done[request] - count + 1) // 2
-        complete = [r for r, n in done.items() if n == self.prompt[e, r]]
-        for request in complete:
-            del done[request]
-        self.prefills_grouped[e] = bool(done)
-        return tokens, context, pairs, complete
-
-    def _first_token(self, rows: Ints, request: Ints, joined: Ints, joined_context: Ints) -> None:
-        self.first[rows, request] = self.index
-        prompt, output = self.prompt[rows, request], self.output[rows, request]
-        goes_on = output > 1
-        joined[rows] += goes_on
-        joined_context[rows] += np.where(goes_on, prompt + 1, 0)
-        self.finished[rows] += ~goes_on
-        slot = (self.index + output - 1) % self.ring_size
-        self.leaving[slot, rows] += goes_on
-        self.leaving_context[slot, rows] += np.where(goes_on, prompt + output, 0)
-
-    def _noise(self) -> Floats:
-        at = self.index % _NOISE_BLOCK
-        if at == 0:
-            groups = int(self.noise_rows.max(initial=0)) + 1
-            self.noise_block = self.rng.standard_normal((_NOISE_BLOCK, groups))
-        cv = self.steps.noise
-        noise: Floats = np.exp(cv * self.noise_block[at][self.noise_rows] - cv * cv / 2)
-        return noise
-
-    def _stop(self) -> None:
-        ended = ((self.finished >= self.total) | (self.clock >= self.cap_s)) & ~self.done
-        self.stopped_at[ended] = self.index
-        self.done = self.done | ended
-
-    def _skip_idle(self, idle: Bools) -> None:
-        """Put idle clocks at their next event: an arrival, or the end of the batching timeout."""
-        rows = np.flatnonzero(idle)
-        arrival = self.arrival[rows, self.seen[rows]]
-        oldest = self.arrival[rows, self.oldest[rows]] + self.schedules.batch_timeout_s[rows]
-        gate = np.where(self.seen[rows] > self.admitted[rows], oldest, np.inf)
-        self.clock[rows] = np.maximum(self.clock[rows], np.minimum(arrival, gate))
-
-    def result(self) -> Simulated:
-        n = len(self.rows)
-        step_s = np.array(self.step_log).reshape(-1, n)
-        end_s = np.array(self.end_log).reshape(-1, n)
-        first, output, arrival = self.first[:, :-1], self.output[:, :-1], self.arrival[:, :-1]
-        last = np.where(first >= 0, first + output - 1, np.iinfo(np.int64).max)
-        complete = (first >= 0) & (last <= self.stopped_at[:, None])
-        latencies = from_steps(arrival, first, output, complete, step_s, end_s)
-        if not self.tracing:
-            return Simulated(latencies)
-        columns = [np.array(column).reshape(-1, n) for column in zip(*self.trace_log, strict=True)]
-        return Simulated(latencies, Trace(step_s, end_s, *columns))
+    made_of = (trace.decode_seqs, trace.prefill_tokens, trace.context_tokens, trace.running)
+    counts = (column(values, 2 + i).astype(np.int64) for i, values in enumerate(made_of))
+    return Trace(column(trace.step_s, 0), column(trace.end_s, 1), *counts)

@@ -1,13 +1,13 @@
 """The tuning game as environments: a vectorised one for training and a single gymnasium one.
 
-A state is a served system with its settings; an action moves each knob a level down, not at all,
-or up; the reward is the change in SLO attainment less a cost per knob changed.
+A state is a served system with its settings and goal; an action moves each knob a level down, not
+at all, or up; the reward is the change of the objective less what the changes cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import gymnasium
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from autotuner.agent.deals import SystemSource
 from autotuner.agent.features import BOUND, FEATURES
-from autotuner.agent.game import Game
+from autotuner.agent.game import Game, Rules
 from autotuner.agent.ladder import KNOBS
 
 
 @dataclass(frozen=True)
 class GameConfig:
-    """The game's rules. `noise` is the standard deviation of an observed attainment."""
+    """A game's length and rules: noisy and with a load that drifts, as a live target's is."""
 
     episode_steps: int = 24
-    change_cost: float = 0.02
-    noise: float = 0.02
+    rules: Rules = field(default_factory=lambda: Rules(noise=0.02, drift=1 / 12))
 
 
 def _spaces() -> tuple[gymnasium.spaces.Box, gymnasium.spaces.MultiDiscrete]:
@@ -40,12 +40,18 @@ class TuningVecEnv(VecEnv):
 
     render_mode = None
 
-    def __init__(self, n: int, seed: int, config: GameConfig = GameConfig()) -> None:
+    def __init__(
+        self,
+        n: int,
+        seed: int,
+        config: GameConfig = GameConfig(),
+        source: SystemSource | None = None,
+    ) -> None:
         super().__init__(n, *_spaces())
         self.config = config
         self._rng = np.random.default_rng(seed)
         self._actions: NDArray[np.int64] = np.ones((n, KNOBS), dtype=np.int64)
-        self.game = Game.random(self._rng, n, config.change_cost, config.noise)
+        self.game = Game.random(self._rng, n, config.rules, source)
         # Games begin at different ages, so that they do not all end in the same step.
         self._age = self._rng.integers(0, config.episode_steps, n)
 
@@ -118,7 +124,7 @@ class TuningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         super().reset(seed=seed, options=options)
-        self._game = Game.random(self.np_random, 1, self.config.change_cost, self.config.noise)
+        self._game = Game.random(self.np_random, 1, self.config.rules)
         self._age = 0
         return self._game.observation()[0], {}
 

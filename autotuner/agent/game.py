@@ -1,23 +1,39 @@
-"""The state of the tuning game: systems, their settings, and what a move does to attainment."""
+"""The state of the tuning game: systems, their settings, and what a move does to the objective."""
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autotuner.agent.features import observe
+from autotuner.agent.deals import Deal, SystemSource, draw_deal, draw_forecast
+from autotuner.agent.features import Scene, observe
 from autotuner.agent.fluid import Prediction, predict
-from autotuner.agent.ladder import KNOBS, Ladder, draw_ladder
+from autotuner.agent.ladder import KNOBS, PLACING, Ladder
+from autotuner.agent.objective import GoalTable, objective
 from autotuner.agent.stepmodel import Floats, Ints
-from autotuner.agent.systems import Systems, draw_systems
+from autotuner.agent.systems import Systems
+from autotuner.agent.tables import put
+from autotuner.domain.goals import Goal
 
-T = TypeVar("T")
+_POOL = 512  # games dealt at once: dealing few at a time costs as much as dealing many
 
-_POOL = 512  # systems drawn at once: drawing few at a time costs as much as drawing many
-_PROBES = 8
+
+@dataclass(frozen=True)
+class Rules:
+    """What moves cost, in the objective's units (0..1), and how the world changes.
+
+    `change_cost`: per knob changed. `restart_weight`: what is lost while a new engine is built,
+    counted for the share that the rebuild takes of the horizon; chosen: two engines share the
+    machine then. `noise`: the standard deviation of an observed attainment. `drift`: the
+    probability per step that the load goes over to the forecast's.
+    """
+
+    change_cost: float = 0.02
+    restart_weight: float = 0.5
+    noise: float = 0.0
+    drift: float = 0.0
 
 
 class Game:
@@ -30,145 +46,162 @@ class Game:
         positions: Ints,
         forecast_ratio: Floats | None = None,
         *,
-        change_cost: float = 0.02,
-        noise: float = 0.0,
+        goals: GoalTable | None = None,
+        horizon_s: Floats | None = None,
+        rules: Rules = Rules(),
         rng: np.random.Generator | None = None,
+        source: SystemSource | None = None,
     ) -> None:
+        """By default the goal is goodput, the load stays as it is, and rebuilds cost nothing.
+
+        `source`: where `restart` takes systems from; random ones where there is none.
+        """
         n = len(systems)
-        self.systems, self.ladder, self.positions = systems, ladder, positions
-        self.forecast_ratio = np.ones(n) if forecast_ratio is None else forecast_ratio
-        self.change_cost, self.noise = change_cost, noise
+        self._deal = Deal(
+            systems,
+            ladder,
+            positions,
+            GoalTable.of([Goal()] * n) if goals is None else goals,
+            np.ones(n) if forecast_ratio is None else forecast_ratio,
+            np.full(n, np.inf) if horizon_s is None else horizon_s,
+        )
+        self.rules, self._source = rules, source
         self.rng = np.random.default_rng(0) if rng is None else rng
         self.last_move = np.zeros((n, KNOBS), dtype=np.int64)
         self.last_reward = np.zeros(n)
-        self.prediction: Prediction = predict(systems, ladder.schedules(positions))
-        self._pool: tuple[Systems, Ladder] | None = None
+        self.prediction: Prediction = _predict(self._deal)
+        self.objective: Floats = objective(self.prediction, self._deal.goals)
+        self._pool: Deal | None = None
         self._pool_next = 0
 
     @classmethod
-    def random(cls, rng: np.random.Generator, n: int, change_cost: float, noise: float) -> Game:
-        """`n` games on systems worth tuning, from random settings, with a drifting load."""
-        systems, ladder = _worth_tuning(rng, n)
+    def random(
+        cls,
+        rng: np.random.Generator,
+        n: int,
+        rules: Rules = Rules(),
+        source: SystemSource | None = None,
+    ) -> Game:
+        """`n` games from random settings, on systems worth tuning or on those of `source`."""
+        deal = draw_deal(rng, n, source)
         return cls(
-            systems,
-            ladder,
-            _draw_start(rng, ladder),
-            np.exp(rng.normal(0, 0.2, n)),
-            change_cost=change_cost,
-            noise=noise,
+            deal.systems,
+            deal.ladder,
+            deal.positions,
+            deal.forecast_ratio,
+            goals=deal.goals,
+            horizon_s=deal.horizon_s,
+            rules=rules,
             rng=rng,
+            source=source,
         )
+
+    def __len__(self) -> int:
+        return len(self._deal)
+
+    @property
+    def systems(self) -> Systems:
+        return self._deal.systems
+
+    @property
+    def ladder(self) -> Ladder:
+        return self._deal.ladder
+
+    @property
+    def positions(self) -> Ints:
+        return self._deal.positions
+
+    @property
+    def goals(self) -> GoalTable:
+        return self._deal.goals
 
     def observation(self) -> NDArray[np.float32]:
         """What the policy sees, [game, feature]; the attainment in it is noisy."""
         noisy = self.prediction.attainment
-        if self.noise > 0:
-            noisy = np.clip(noisy + self.rng.normal(0, self.noise, len(noisy)), 0, 1)
+        if self.rules.noise > 0:
+            noisy = np.clip(noisy + self.rng.normal(0, self.rules.noise, len(noisy)), 0, 1)
+        deal = self._deal
         return observe(
-            self.systems,
-            self.prediction,
-            noisy,
-            self.ladder,
-            self.positions,
-            self.last_move,
-            self.last_reward,
-            self.forecast_ratio,
+            Scene(
+                deal.systems,
+                deal.goals,
+                replace(self.prediction, attainment=noisy),
+                noisy,
+                deal.ladder,
+                deal.positions,
+                self.last_move,
+                self.last_reward,
+                deal.forecast_ratio,
+                deal.horizon_s,
+            )
         )
 
     def step(self, moves: Ints) -> Floats:
-        """Move each knob by −1, 0 or 1 levels; the reward per game."""
-        after = self.ladder.move(self.positions, moves)
-        self.last_move = after - self.positions
-        self.positions = after
-        before = self.prediction.attainment
-        self.prediction = predict(self.systems, self.ladder.schedules(after))
-        changed = (self.last_move != 0).sum(axis=1)
-        self.last_reward = self.prediction.attainment - before - self.change_cost * changed
+        """Move each knob by −1, 0 or 1 levels; the reward per game.
+
+        The change of the objective, less a cost per knob changed, less a rebuild's cost where one
+        of the changed knobs is not live. A move off the ladder does nothing, and neither do moves
+        of the parallel sizes and threads to what the machine has no room for.
+        """
+        deal = self._deal
+        after = _placed(deal, deal.ladder.move(deal.positions, moves))
+        self.last_move = after - deal.positions
+        cost = self._cost(self.last_move)
+        self._deal = self._drifted(replace(deal, positions=after))
+        before = self.objective
+        self._look()
+        self.last_reward = self.objective - before - cost
         return self.last_reward
 
     def restart(self, rows: Ints) -> None:
         """Put new random systems and settings in the given games."""
         n = len(rows)
-        if self._pool is None or self._pool_next + n > len(self._pool[0]):
-            self._pool, self._pool_next = _worth_tuning(self.rng, max(_POOL, n)), 0
-        source = np.arange(self._pool_next, self._pool_next + n)
+        if self._pool is None or self._pool_next + n > len(self._pool):
+            self._pool = draw_deal(self.rng, max(_POOL, n), self._source)
+            self._pool_next = 0
+        fresh = self._pool.take(np.arange(self._pool_next, self._pool_next + n))
         self._pool_next += n
-        systems, ladder = self._pool[0].take(source), self._pool[1].take(source)
-        self.systems = _put(self.systems, systems, rows)
-        self.ladder = _put_ladder(self.ladder, ladder, rows)
-        self.positions = _put_array(self.positions, _draw_start(self.rng, ladder), rows)
-        self.last_move = _put_array(self.last_move, np.zeros((n, KNOBS), np.int64), rows)
-        self.last_reward = _put_array(self.last_reward, np.zeros(n), rows)
-        ratio = np.exp(self.rng.normal(0, 0.2, n))
-        self.forecast_ratio = _put_array(self.forecast_ratio, ratio, rows)
-        fresh = predict(systems, self.ladder.take(rows).schedules(self.positions[rows]))
-        self.prediction = _put(self.prediction, fresh, rows)
+        self._deal = self._deal.put(fresh, rows)
+        self.last_move = put(self.last_move, np.zeros((n, KNOBS), np.int64), rows)
+        self.last_reward = put(self.last_reward, np.zeros(n), rows)
+        self.prediction = put(self.prediction, _predict(fresh), rows)
+        self.objective = objective(self.prediction, self._deal.goals)
+
+    def _look(self) -> None:
+        self.prediction = _predict(self._deal)
+        self.objective = objective(self.prediction, self._deal.goals)
+
+    def _cost(self, moved: Ints) -> Floats:
+        changed = moved != 0
+        rebuilds = (changed & ~self.ladder.live).any(axis=1)
+        share = np.minimum(self.systems.machines.rebuild_s / self._deal.horizon_s, 1.0)
+        restarts = self.rules.restart_weight * share * rebuilds
+        costs: Floats = self.rules.change_cost * changed.sum(axis=1) + restarts
+        return costs
+
+    def _drifted(self, deal: Deal) -> Deal:
+        """In some games the forecast comes true, and there is another one."""
+        if self.rules.drift <= 0:
+            return deal
+        comes = self.rng.random(len(deal)) < self.rules.drift
+        ratio = draw_forecast(self.rng, len(deal))
+        rate = deal.systems.rate_rps * np.where(comes, deal.forecast_ratio, 1.0)
+        # Away from where the system began a load wanders off without end: it comes back half way.
+        ratio = np.where(comes, ratio / np.sqrt(deal.forecast_ratio), deal.forecast_ratio)
+        return replace(deal, systems=deal.systems.with_rate(rate), forecast_ratio=ratio)
 
 
-def _draw_start(rng: np.random.Generator, ladder: Ladder) -> Ints:
-    """Random positions; a third of the games start where untuned servers stand: all at the top."""
-    anywhere = rng.integers(0, ladder.counts)
-    top = (ladder.counts - 1) * np.array([1, 0, 1, 0])
-    return np.where(rng.random((len(anywhere), 1)) < 1 / 3, top, anywhere)
+def _predict(deal: Deal) -> Prediction:
+    ladder, at = deal.ladder, deal.positions
+    return predict(deal.systems, ladder.schedules(at), ladder.engines(at))
 
 
-def _worth_tuning(rng: np.random.Generator, n: int) -> tuple[Systems, Ladder]:
-    """Random systems where settings matter: some random settings serve well, some do not.
-
-    One system in ten is kept whatever it is, so that the policy also learns to leave well alone.
-    """
-    kept: list[tuple[Systems, Ladder]] = []
-    count = 0
-    while count < n:
-        systems, ladder = draw_systems(rng, 2 * n), draw_ladder(rng, 2 * n)
-        probes = [
-            predict(systems, ladder.schedules(rng.integers(0, ladder.counts))).attainment
-            for _ in range(_PROBES)
-        ]
-        best, worst = np.max(probes, axis=0), np.min(probes, axis=0)
-        keep = ((best > 0.4) & (best - worst > 0.1)) | (rng.random(2 * n) < 0.1)
-        rows = np.flatnonzero(keep)[: n - count]
-        kept.append((systems.take(rows), ladder.take(rows)))
-        count += len(rows)
-    return _join([s for s, _ in kept]), _join_ladders([ladder for _, ladder in kept])
-
-
-def _map(value: T, others: list[T], change: Any) -> T:
-    """Rebuild a (nested) dataclass of arrays with `change([array, array, …])` at each leaf."""
-    if is_dataclass(value):
-        parts = {
-            f.name: _map(getattr(value, f.name), [getattr(o, f.name) for o in others], change)
-            for f in fields(value)
-        }
-        return replace(value, **parts)  # type: ignore[type-var]
-    result: T = change([value, *others])
-    return result
-
-
-def _join(parts: list[T]) -> T:
-    return _map(parts[0], parts[1:], np.concatenate)
-
-
-def _put_array(old: NDArray[Any], new: NDArray[Any], rows: Ints) -> NDArray[Any]:
-    changed = old.copy()
-    changed[rows] = new
-    return changed
-
-
-def _put(old: T, new: T, rows: Ints) -> T:
-    return _map(old, [new], lambda pair: _put_array(pair[0], pair[1], rows))
-
-
-def _widen(ladder: Ladder, width: int) -> Ladder:
-    spare = width - ladder.levels.shape[2]
-    return Ladder(np.pad(ladder.levels, ((0, 0), (0, 0), (0, spare)), mode="edge"), ladder.counts)
-
-
-def _join_ladders(parts: list[Ladder]) -> Ladder:
-    width = max(part.levels.shape[2] for part in parts)
-    return _join([_widen(part, width) for part in parts])
-
-
-def _put_ladder(old: Ladder, new: Ladder, rows: Ints) -> Ladder:
-    width = max(old.levels.shape[2], new.levels.shape[2])
-    return _put(_widen(old, width), _widen(new, width), rows)
+def _placed(deal: Deal, moved: Ints) -> Ints:
+    """`moved` with the old parallel sizes and threads where the machine has no room for the new."""
+    machines, ladder = deal.systems.machines, deal.ladder
+    before = machines.places(ladder.engines(deal.positions))
+    over = machines.places(ladder.engines(moved)) > np.maximum(machines.cores, before)
+    placed = moved.copy()
+    for k in PLACING:
+        placed[over, k] = deal.positions[over, k]
+    return placed

@@ -1,4 +1,4 @@
-"""The levels of the four scheduling knobs per environment, and moves on them."""
+"""The levels of the agent's knobs per environment, and moves on them. It knows no systems."""
 
 from __future__ import annotations
 
@@ -7,30 +7,59 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autotuner.agent.schedule import GROUPED, KNOB_NAMES, Schedule, ScheduleTable
-from autotuner.agent.stepmodel import Floats, Ints, log_uniform
-from autotuner.domain.knobs import KnobSpace, Settings, Value
+from autotuner.agent.engine import ATTENTIONS, WEIGHT_DTYPES, Engine, EngineTable
+from autotuner.agent.schedule import AGENT_KNOBS, GROUPED, Schedule, ScheduleTable
+from autotuner.agent.stepmodel import Bools, Floats, Ints
+from autotuner.domain.knobs import Knob, KnobSpace, Settings, Value
 
-KNOBS = len(KNOB_NAMES)
-SEQS, TIMEOUT, BUDGET, POLICY = range(KNOBS)
+KNOBS = len(AGENT_KNOBS)
+(
+    SEQS,
+    TIMEOUT,
+    BUDGET,
+    POLICY,
+    MEMORY,
+    ATTENTION,
+    DTYPE,
+    TENSOR,
+    PIPELINE,
+    DATA,
+    THREADS,
+) = range(KNOBS)
+PLACING = (TENSOR, PIPELINE, DATA, THREADS)  # together they take cores or devices
+REBUILDING = (DTYPE, *PLACING)  # what the bundled worker can't change while it serves
+
+# Words and switches as numbers, by knob; other knobs' values are numbers already.
+_WORDS: Mapping[str, tuple[Value, ...]] = {
+    "schedule_policy": ("fcfs", GROUPED),
+    "memory_efficient": (False, True),
+    "attention": ATTENTIONS,
+    "weight_dtype": WEIGHT_DTYPES,
+}
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """Levels as numbers: `levels` [environment, knob, level] in the knobs' own units (the policy
-    as 0 or 1), of which the first `counts` [environment, knob] are real. A knob with one level
-    cannot move.
+    """Levels as numbers: `levels` [environment, knob, level] in the knobs' own units (words as
+    positions, switches as 0 or 1), of which the first `counts` [environment, knob] are real. A knob
+    with one level cannot move. `live` [environment, knob]: changes without a rebuild. The knobs
+    are AGENT_KNOBS in their order.
     """
 
     levels: Floats
     counts: Ints
+    live: Bools
+
+    def __len__(self) -> int:
+        return len(self.counts)
 
     def take(self, rows: Ints) -> Ladder:
-        return Ladder(self.levels[rows], self.counts[rows])
+        return Ladder(self.levels[rows], self.counts[rows], self.live[rows])
 
     def values(self, positions: Ints) -> Floats:
         """The knobs' values [environment, knob] at `positions` [environment, knob]."""
-        values: Floats = np.take_along_axis(self.levels, positions[:, :, None], axis=2)[:, :, 0]
+        environment = np.arange(len(positions))[:, None]
+        values: Floats = self.levels[environment, np.arange(KNOBS), positions]
         return values
 
     def schedules(self, positions: Ints) -> ScheduleTable:
@@ -40,7 +69,17 @@ class Ladder:
             values[:, TIMEOUT] / 1000,
             values[:, BUDGET].astype(np.int64),
             values[:, POLICY] > 0,
+            values[:, MEMORY] > 0,
         )
+
+    def engines(self, positions: Ints) -> EngineTable:
+        values = self.values(positions).astype(np.int64)
+        return EngineTable(*(values[:, k] for k in (ATTENTION, DTYPE, *PLACING)))
+
+    def widened(self, width: int) -> Ladder:
+        """The same with room for `width` levels."""
+        spare = ((0, 0), (0, 0), (0, width - self.levels.shape[2]))
+        return Ladder(np.pad(self.levels, spare, mode="edge"), self.counts, self.live)
 
     def move(self, positions: Ints, steps: Ints) -> Ints:
         """Positions after `steps` in −1, 0, 1 per knob; a step off the ladder does nothing."""
@@ -48,85 +87,49 @@ class Ladder:
         return moved
 
 
-def stack_levels(rows: Sequence[Sequence[Sequence[float]]]) -> Ladder:
-    """A ladder from lists of levels per environment and knob."""
+def stack_levels(
+    rows: Sequence[Sequence[Sequence[float]]], live: Sequence[Sequence[bool]] | None = None
+) -> Ladder:
+    """A ladder from lists of levels per environment and knob; live as the bundled worker's knobs
+    are where not told.
+    """
     counts = np.array([[len(levels) for levels in row] for row in rows], dtype=np.int64)
     table = np.zeros((len(rows), KNOBS, int(counts.max())))
     for i, row in enumerate(rows):
         for k, levels in enumerate(row):
             table[i, k, : len(levels)] = levels
             table[i, k, len(levels) :] = levels[-1]
-    return Ladder(table, counts)
-
-
-def draw_ladder(rng: np.random.Generator, n: int) -> Ladder:
-    """Random ladders: how many levels, how far apart and between which ends is drawn."""
-    width = 14
-    levels, counts = np.zeros((n, KNOBS, width)), np.ones((n, KNOBS), dtype=np.int64)
-    levels[:, SEQS], counts[:, SEQS] = _geometric(rng, (1, 8), (16, 256), (3, 10), (n, width))
-    levels[:, BUDGET], counts[:, BUDGET] = _geometric(
-        rng, (16, 96), (192, 8192), (3, 13), (n, width)
-    )
-    # Timeouts begin at 0; some targets have none.
-    above, some = _geometric(rng, (1, 5), (10, 100), (1, 6), (n, width - 1))
-    levels[:, TIMEOUT, 1:] = above
-    counts[:, TIMEOUT] = np.where(rng.random(n) < 0.8, 1 + some, 1)
-    levels[:, POLICY, 1] = 1.0
-    counts[:, POLICY] = np.where(rng.random(n) < 0.75, 2, 1)
-    return Ladder(levels, counts)
-
-
-def _geometric(
-    rng: np.random.Generator,
-    least: tuple[float, float],
-    greatest: tuple[float, float],
-    counts: tuple[int, int],
-    shape: tuple[int, int],
-) -> tuple[Floats, Ints]:
-    """Rising whole numbers between random ends, evenly spaced in the logarithm; how many count."""
-    n, width = shape
-    low, high = log_uniform(rng, least, n), log_uniform(rng, greatest, n)
-    count = rng.integers(counts[0], counts[1] + 1, n)
-    share = np.minimum(np.arange(width) / np.maximum(count - 1, 1)[:, None], 1.0)
-    levels = np.rint(low[:, None] * (high / low)[:, None] ** share)
-    for j in range(1, width):
-        levels[:, j] = np.maximum(levels[:, j], levels[:, j - 1] + 1)
-    return levels, count
+    if live is None:
+        live = [[k not in REBUILDING for k in range(KNOBS)]] * len(rows)
+    return Ladder(table, counts, np.array(live, dtype=np.bool_))
 
 
 @dataclass(frozen=True)
 class SpaceLadder:
     """A knob space as the agent walks it: the levels within reach of the incumbent.
 
-    Knobs that the agent does not understand stay as they are. `offsets`: the position in the
-    space of the ladder's first level, per agent knob.
+    Knobs of the space that the simulator does not know stay as they are, and so do those with a
+    level that it does not know; knobs of the simulator that the space lacks stand still at the
+    incumbent's value, or at the default where it has none. Words stand in the simulator's order,
+    whatever the policy's. `words`: the knob's own value of each level, per agent knob; empty for a
+    knob that stands still.
     """
 
     space: KnobSpace
     incumbent: Settings
     ladder: Ladder  # one environment
     start: Ints  # [knob], the incumbent's positions
-    offsets: tuple[int, ...]
+    words: tuple[tuple[Value, ...], ...]
 
     @classmethod
     def of(cls, space: KnobSpace, incumbent: Settings) -> SpaceLadder:
         """Raises InvalidSettingsError or KeyError when the incumbent does not fit the space."""
         by_name = {knob.name: knob for knob in space}
-        rows, start, offsets = [], [], []
-        for name in KNOB_NAMES:
-            knob = by_name.get(name)
-            if knob is None:
-                rows.append([_number(name, _default(name))])
-                start.append(0)
-                offsets.append(0)
-                continue
-            at = knob.nearest_index(incumbent[name])
-            reach = len(knob.levels) if knob.max_step is None else knob.max_step
-            low, high = max(0, at - reach), min(len(knob.levels) - 1, at + reach)
-            rows.append([_number(name, level) for level in knob.levels[low : high + 1]])
-            start.append(at - low)
-            offsets.append(low)
-        return cls(space, incumbent, stack_levels([rows]), np.array(start), tuple(offsets))
+        rungs = [_rungs(name, by_name.get(name), incumbent) for name in AGENT_KNOBS]
+        live = [name not in by_name or by_name[name].live for name in AGENT_KNOBS]
+        ladder = stack_levels([[rung.numbers for rung in rungs]], [live])
+        start = np.array([rung.at for rung in rungs], dtype=np.int64)
+        return cls(space, incumbent, ladder, start, tuple(rung.words for rung in rungs))
 
     @property
     def movable(self) -> bool:
@@ -134,21 +137,69 @@ class SpaceLadder:
 
     def settings(self, positions: Sequence[int]) -> Settings:
         """The settings at these ladder positions; knobs at the start keep the incumbent's value."""
-        values: dict[str, Value] = {}
-        for k, name in enumerate(KNOB_NAMES):
-            if name in self.space.names and positions[k] != self.start[k]:
-                knob = next(knob for knob in self.space if knob.name == name)
-                values[name] = knob.levels[positions[k] + self.offsets[k]]
+        values = {
+            name: self.words[k][positions[k]]
+            for k, name in enumerate(AGENT_KNOBS)
+            if positions[k] != self.start[k]
+        }
         return self.incumbent.with_values(**values)
 
 
-def _number(name: str, value: Value) -> float:
-    return float(value == GROUPED) if name == KNOB_NAMES[POLICY] else float(value)
+@dataclass(frozen=True)
+class _Rungs:
+    """One knob's levels within reach: as numbers, as the knob's own values, where we stand."""
+
+    numbers: tuple[float, ...]
+    words: tuple[Value, ...] = ()
+    at: int = 0
 
 
-def _default(name: str) -> Value:
-    base = Schedule()
-    defaults: Mapping[str, Value] = dict(
-        zip(KNOB_NAMES, (base.max_num_seqs, 0, base.max_num_batched_tokens, "fcfs"), strict=True)
+def _rungs(name: str, knob: Knob | None, incumbent: Settings) -> _Rungs:
+    if knob is None:
+        return _Rungs((_fixed(name, incumbent.get(name)),))
+    at = knob.nearest_index(incumbent[name])
+    reach = len(knob.levels) if knob.max_step is None else knob.max_step
+    found = []
+    for place in range(max(0, at - reach), min(len(knob.levels), at + reach + 1)):
+        number = _number(name, knob.levels[place])
+        if number is None:
+            return _Rungs((_fixed(name, incumbent[name]),))
+        found.append((number, place))
+    found.sort()
+    return _Rungs(
+        tuple(number for number, _ in found),
+        tuple(knob.levels[place] for _, place in found),
+        [place for _, place in found].index(at),
     )
-    return defaults[name]
+
+
+def _number(name: str, value: Value) -> float | None:
+    """The value as the simulator reckons with it; None where it does not know it."""
+    words = _WORDS.get(name)
+    if words is not None:
+        return float(words.index(value)) if value in words else None
+    return None if isinstance(value, str) else float(value)
+
+
+def _fixed(name: str, value: Value | None) -> float:
+    """The number of a knob that stands still; the default's where the simulator has none."""
+    number = None if value is None else _number(name, value)
+    return _defaults()[name] if number is None else number
+
+
+def _defaults() -> dict[str, float]:
+    schedule, engine = Schedule(), Engine()
+    values = (
+        schedule.max_num_seqs,
+        schedule.batch_timeout_s * 1000,
+        schedule.max_num_batched_tokens,
+        schedule.length_grouped,
+        schedule.memory_efficient,
+        engine.attention,
+        engine.weight_dtype,
+        engine.tensor,
+        engine.pipeline,
+        engine.data,
+        engine.threads,
+    )
+    return {name: float(value) for name, value in zip(AGENT_KNOBS, values, strict=True)}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 import numpy as np
@@ -13,11 +13,23 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from autotuner.agent.artifact import AgentArtifact, AgentCard, Tensors, describe
+from autotuner.agent.deals import SystemSource
 from autotuner.agent.environment import GameConfig, TuningVecEnv
 from autotuner.agent.features import FEATURES
-from autotuner.agent.schedule import KNOB_NAMES
+from autotuner.agent.policy import Policy
+from autotuner.agent.schedule import AGENT_KNOBS
+from autotuner.agent.validation import (
+    WALK_STEPS,
+    MovePolicy,
+    RandomMoves,
+    Validation,
+    validate,
+)
 
-__all__ = ["TrainConfig", "TrainProgress", "describe", "train"]
+__all__ = ["TrainConfig", "TrainProgress", "best_of", "describe", "train", "train_seeds"]
+
+VALIDATION_SEED = 10_000  # no training deals these games
+VALIDATION_GAMES = 512
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,7 @@ class TrainConfig:
     """How an agent is trained. `trained_on` is a date as text: this module reads no clock."""
 
     name: str = "ppo"
-    steps: int = 1_500_000
+    steps: int = 2_000_000
     seed: int = 0
     trained_on: str = ""
     environments: int = 256
@@ -42,12 +54,13 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """Where training stands. `attainment` is the games' mean, 0..1, under the policy so far."""
+    """Where training stands. `objective` is the games' mean, 0..1, under the policy so far."""
 
     steps: int
     total_steps: int
-    attainment: float
+    objective: float
     reward: float  # mean of a step in the last rollout
+    seed: int = 0
 
 
 ProgressCallback = Callable[[TrainProgress], None]
@@ -57,24 +70,27 @@ def train(
     config: TrainConfig,
     progress: ProgressCallback | None = None,
     start: AgentArtifact | None = None,
+    systems: SystemSource | None = None,
 ) -> AgentArtifact:
     """Train from scratch, or go on from `start`'s weights. The same seed gives the same agent.
+
+    `systems`: where the games' systems and ladders come from; random ones where there is none.
 
     One torch thread: the nets are so small that more threads only wait for each other.
     """
     with _one_thread():
-        env = TuningVecEnv(config.environments, config.seed, config.game)
+        env = TuningVecEnv(config.environments, config.seed, config.game, systems)
         model = _model(config, env)
         if start is not None:
             state = {name: torch.from_numpy(np.array(t)) for name, t in start.tensors.items()}
             model.policy.load_state_dict(state)
-        model.learn(config.steps, callback=_Report(env, config.steps, progress))
+        model.learn(config.steps, callback=_Report(env, config, progress))
         state = model.policy.state_dict()
         tensors: Tensors = {name: t.detach().numpy().copy() for name, t in state.items()}
     card = AgentCard(
         name=config.name,
         features=FEATURES,
-        knobs=KNOB_NAMES,
+        knobs=AGENT_KNOBS,
         net=config.net if start is None else start.card.net,
         seed=config.seed,
         steps=int(model.num_timesteps),
@@ -83,6 +99,44 @@ def train(
         versions={p: version(p) for p in ("stable-baselines3", "torch", "numpy", "gymnasium")},
     )
     return AgentArtifact(card, tensors)
+
+
+def train_seeds(
+    config: TrainConfig,
+    seeds: int,
+    progress: ProgressCallback | None = None,
+    start: AgentArtifact | None = None,
+    systems: SystemSource | None = None,
+) -> AgentArtifact:
+    """The best of `seeds` trainings, from `config.seed` on; its card tells every seed's score.
+
+    All are judged on the same games, which no training deals.
+    """
+    agents = [
+        train(replace(config, seed=seed), progress, start, systems)
+        for seed in range(config.seed, config.seed + seeds)
+    ]
+    return best_of(agents, systems)
+
+
+def best_of(agents: Sequence[AgentArtifact], systems: SystemSource | None = None) -> AgentArtifact:
+    """The agent that gains most on the validation games; its card tells every agent's score."""
+
+    def score(policy: MovePolicy) -> Validation:
+        return validate(policy, VALIDATION_SEED, VALIDATION_GAMES, source=systems)
+
+    scores = [score(Policy(agent)) for agent in agents]
+    best = agents[max(range(len(agents)), key=lambda i: scores[i].gain)]
+    told = {
+        "metric": f"mean gain in the objective within {WALK_STEPS} moves of the analytic game",
+        "games": VALIDATION_GAMES,
+        "gain": {
+            str(agent.card.seed): round(one.gain, 4)
+            for agent, one in zip(agents, scores, strict=True)
+        },
+        "random": round(score(RandomMoves()).gain, 4),
+    }
+    return AgentArtifact(replace(best.card, validation=told), best.tensors)
 
 
 def _model(config: TrainConfig, env: TuningVecEnv) -> PPO:
@@ -109,9 +163,12 @@ def _model(config: TrainConfig, env: TuningVecEnv) -> PPO:
 class _Report(BaseCallback):
     """Tells the caller after every rollout."""
 
-    def __init__(self, env: TuningVecEnv, total: int, progress: ProgressCallback | None) -> None:
+    def __init__(
+        self, env: TuningVecEnv, config: TrainConfig, progress: ProgressCallback | None
+    ) -> None:
         super().__init__()
-        self._env, self._total, self._progress = env, total, progress
+        self._env, self._progress = env, progress
+        self._total, self._seed = config.steps, config.seed
 
     def _on_step(self) -> bool:
         return True
@@ -120,9 +177,11 @@ class _Report(BaseCallback):
         if self._progress is None:
             return
         rewards = self.locals["rollout_buffer"].rewards
-        attainment = float(self._env.game.prediction.attainment.mean())
+        objective = float(self._env.game.objective.mean())
         self._progress(
-            TrainProgress(self.num_timesteps, self._total, attainment, float(rewards.mean()))
+            TrainProgress(
+                self.num_timesteps, self._total, objective, float(rewards.mean()), self._seed
+            )
         )
 
 

@@ -1,33 +1,42 @@
-"""Proposes the next candidate: policy walks in a calibrated model, then a screening by simulation.
+"""Proposes the next candidate: the agent's walks and the model's grid, corrected by evidence.
 
-It must not know how a candidate is tested or applied, and it has no side effects.
+The policy walks through a calibrated model of the target, and the model values the settings within
+reach. Past experiments and a discrete-step simulation of the best correct those values; the choice
+goes by expected gain and risk. It must not know how a candidate is tested or applied, and it has no
+side effects.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autotuner.agent import worlds
 from autotuner.agent.artifact import AgentArtifact
-from autotuner.agent.calibration import Calibration, calibrate
-from autotuner.agent.candidates import Admissible
+from autotuner.agent.candidates import generator
+from autotuner.agent.choice import Appetite, allowed, scores
+from autotuner.agent.correction import Beliefs, Readings, gains
+from autotuner.agent.explain import Belief, explained, sentence
 from autotuner.agent.game import Game
 from autotuner.agent.ladder import SpaceLadder
-from autotuner.agent.latencies import SLOTable
+from autotuner.agent.objective import GoalTable
+from autotuner.agent.outlook import Outlook, worth
 from autotuner.agent.policy import Policy
-from autotuner.agent.schedule import Schedule
-from autotuner.agent.screening import Scenario, Trial, try_candidates
-from autotuner.agent.stepmodel import Ints, StepTable
-from autotuner.agent.systems import Systems, points_of_sample
-from autotuner.agent.traffic import SampleMix
-from autotuner.domain.errors import AutotunerError
-from autotuner.domain.knobs import Settings
-from autotuner.domain.ports import Proposal, ProposalContext, Workload
+from autotuner.agent.reach import unique_places
+from autotuner.agent.screening import played
+from autotuner.agent.stepmodel import Bools, Floats, Ints
+from autotuner.agent.view import View, readings, seen_attainment, view_of
+from autotuner.domain.ports import Proposal, ProposalContext
+
+_LEAST_NOISE = 0.01  # of a simulated gain; chosen
+_POSITIONS = 0.5  # the weight of level positions beside the behaviour in the model; chosen
+_ALIKE = 0.1  # rows nearer than this on the axes are not both simulated; chosen
+_NEARLY = 0.1  # of the best worth; chosen
+_TIES = 1e-5  # a bit of chance, by the seed, among equals
 
 
 class MovePolicy(Protocol):
@@ -38,31 +47,21 @@ class MovePolicy(Protocol):
 
 @dataclass(frozen=True)
 class SearchEffort:
-    """How hard to look: bounds the time of a proposal (some seconds of one core)."""
+    """How hard to look: bounds the time of a proposal (about a second of one core)."""
 
     walks: int = 24
     walk_steps: int = 8
-    shortlist: int = 28  # candidates that reach the first screening
-    finalists: int = 3
-    first_repeats: int = 3
-    final_repeats: int = 12
-
-
-@dataclass(frozen=True)
-class _View:
-    """The context made usable: what the walks and the screening need."""
-
-    context: ProposalContext
-    ladder: SpaceLadder
-    calibration: Calibration
-    systems: Systems  # one environment
-    scenario: Scenario
+    settings: int = 20_000  # valued by the model at most
+    pool: int = 640  # of them valued in all worlds
+    worlds: int = 24
+    screened: int = 12  # of the pool, played in the discrete-step simulator
+    repeats: int = 4
 
 
 class ModelProposer:
-    """Walks `policy` through a model of the target and screens where it went.
+    """Values the settings within reach by a model of the target and by past experiments.
 
-    `min_gain`: the least predicted gain in attainment (points, 0..1) worth an experiment.
+    `min_gain`: the least gain in attainment (points, 0..1) worth an experiment.
     """
 
     def __init__(
@@ -74,83 +73,178 @@ class ModelProposer:
         screen: bool = True,
         min_gain: float = 0.02,
         effort: SearchEffort | None = None,
+        appetite: Appetite | None = None,
     ) -> None:
         self._policy, self._name, self._version = policy, name, version
         self._screen, self._min_gain = screen, min_gain
         self._effort = SearchEffort() if effort is None else effort
+        self._appetite = Appetite() if appetite is None else appetite
 
     def propose(self, context: ProposalContext) -> Proposal | None:
-        """The best candidate when its predicted gain is worth a test, else None."""
-        try:
-            view = _view(context)
-        except AutotunerError:
-            return None  # the incumbent does not fit the space: nothing can be said
+        """The candidate most worth an experiment, None when none is."""
+        view = view_of(context)
         if view is None:
             return None
-        rng = np.random.default_rng(abs(int(context.seed)))
+        rng = generator(context)
         walked = self._walk(view, rng)
-        if not walked:
-            return None
-        if not self._screen:
-            return self._unscreened(view, *walked[0])
-        return self._screened(view, [settings for settings, _ in walked], rng)
+        proposal = self._proposed(view, view.reach.known(), walked, rng)
+        if proposal is not None or not (~view.reach.known()).any():
+            return proposal
+        # What no model knows is tried one knob at a time, once nothing else promises a gain.
+        unknown = view.reach.neighbours(~view.reach.known())
+        still = np.zeros(len(context.space), dtype=np.bool_)
+        return self._proposed(view, still, unknown, rng)
 
-    def _walk(self, view: _View, rng: np.random.Generator) -> list[tuple[Settings, float]]:
-        """Admissible settings that the walks met, with the model's gain, best first."""
-        n = self._effort.walks
+    def _proposed(
+        self, view: View, moving: Bools, more: Ints, rng: np.random.Generator
+    ) -> Proposal | None:
+        """The best among the grid of the `moving` knobs and `more` places."""
+        pool, considered = self._pool(view, moving, more, rng)
+        if len(pool) < 2:
+            return None
+        beliefs = self._beliefs(view, pool, rng)
+        measured, seen = readings(view, pool), seen_attainment(view.context)
+        outlook = Outlook.of(view, pool, gains(beliefs, measured, Readings(), seen))
+        if self._screen:
+            shortlist = self._shortlist(beliefs, outlook)
+            simulated = self._play(view, pool, shortlist, rng)
+            outlook = Outlook.of(view, pool, gains(beliefs, measured, simulated, seen))
+        row = self._chosen(view, pool, outlook, rng)
+        if row is None:
+            return None
+        return self._offer(view, pool, outlook, row, considered, len(measured))
+
+    def _walk(self, view: View, rng: np.random.Generator) -> Ints:
+        """The places that the policy's walks met in the model, [place, knob of the space]."""
+        context, n = view.context, self._effort.walks
+        walker = SpaceLadder.of(context.space, context.incumbent)
+        if not walker.movable:
+            return view.reach.start[None, :]
         rows = np.zeros(n, dtype=np.int64)
-        ladder = view.ladder.ladder.take(rows)
-        start = np.tile(view.ladder.start, (n, 1))
-        game = Game(view.systems.take(rows), ladder, start, rng=rng)
-        before = float(game.prediction.attainment[0])
-        met: dict[tuple[int, ...], float] = {}
+        game = Game(
+            view.system.take(rows),
+            walker.ladder.take(rows),
+            np.tile(walker.start, (n, 1)),
+            goals=GoalTable.of([context.goal] * n),
+            horizon_s=np.full(n, context.horizon_s),
+            rng=rng,
+        )
+        met = set[tuple[int, ...]]()
         for _ in range(self._effort.walk_steps):
             game.step(self._policy.sample(game.observation(), rng))
-            for place, value in zip(
-                game.positions.tolist(), game.prediction.attainment, strict=True
-            ):
-                met[tuple(place)] = float(value) - before
-        admissible = Admissible(view.context)
-        found = [(view.ladder.settings(place), gain) for place, gain in met.items()]
-        allowed = [pair for pair in found if admissible(pair[0])]
-        changed = view.context.incumbent
-        # Few changes first among equals: a small change is the easier one to explain.
-        allowed.sort(key=lambda pair: (-round(pair[1], 2), len(pair[0].changed_from(changed))))
-        return allowed[: self._effort.shortlist]
+            met.update(map(tuple, game.positions.tolist()))
+        places = [view.openings.place(walker.settings(place)) for place in sorted(met)]
+        return np.array([p for p in places if p is not None], dtype=np.int64)
 
-    def _unscreened(self, view: _View, settings: Settings, gain: float) -> Proposal | None:
-        if not gain >= self._min_gain:
-            return None
-        reason = (
-            f"{_seen(view)}; {_change(view, settings)}: the analytic model predicts {gain:+.3f}"
+    def _pool(
+        self, view: View, moving: Bools, more: Ints, rng: np.random.Generator
+    ) -> tuple[Ints, int]:
+        """Places worth a closer look, the incumbent's first, and of how many they were chosen:
+        the model's best, `more`, whatever was measured, and some at random.
+        """
+        reach, effort = view.reach, self._effort
+        grid = reach.places(moving, effort.settings, rng)
+        fixed = [p for p in (view.openings.place(m.settings) for m in view.measured) if p]
+        kept = np.array(fixed, dtype=np.int64).reshape(-1, grid.shape[1])
+        everything = unique_places(np.vstack([reach.start[None, :], more, kept, grid]))
+        if len(grid) > effort.pool:
+            value = worth(view, worlds.predicted(view.system, reach, grid))
+            best = np.argsort(-value, kind="stable")[: effort.pool * 3 // 4]
+            some = rng.choice(len(grid), effort.pool // 4, replace=False)
+            grid = grid[np.concatenate([best, some])]
+        pool = unique_places(np.vstack([reach.start[None, :], more, kept, grid]))
+        return pool, len(everything) - 1
+
+    def _beliefs(self, view: View, pool: Ints, rng: np.random.Generator) -> Beliefs:
+        errors = view.calibration.relative_errors
+        many = worlds.draw_worlds(view.system, errors, self._effort.worlds, rng)
+        values = worlds.attainments(many, view.reach, pool)
+        behaviour = worlds.behaviour(worlds.predicted(view.system, view.reach, pool))
+        axes = np.hstack([_POSITIONS * view.reach.axes(pool), behaviour])
+        return Beliefs(axes, values[0], values)
+
+    def _worth(self, outlook: Outlook) -> Floats:
+        return scores(
+            outlook.mean,
+            outlook.deviation,
+            outlook.charge,
+            self._min_gain / 2,
+            outlook.room,
+            self._appetite,
         )
-        return Proposal(settings, self._name, reason, gain, self._version)
 
-    def _screened(
-        self, view: _View, candidates: list[Settings], rng: np.random.Generator
-    ) -> Proposal | None:
-        effort, seeds = self._effort, rng.integers(2**31, size=2)
-        first = _try(view, candidates, effort.first_repeats, int(seeds[0]), False)
-        first.sort(key=lambda trial: -trial.gain)
-        finalists = [candidates[trial.index] for trial in first[: effort.finalists]]
-        finalists += _simpler(view, finalists)
-        final = _try(view, finalists, effort.final_repeats, int(seeds[1]), True)
-        incumbent = view.context.incumbent
+    def _shortlist(self, beliefs: Beliefs, outlook: Outlook) -> Ints:
+        """Rows to play in the simulator: the most worth a test, no two of them alike."""
+        chosen: list[int] = []
+        for row in np.argsort(-self._worth(outlook), kind="stable").tolist():
+            apart = np.linalg.norm(beliefs.axes[chosen] - beliefs.axes[row], axis=1)
+            if row != 0 and apart.min(initial=np.inf) >= _ALIKE:
+                chosen.append(row)
+            if len(chosen) == self._effort.screened:
+                break
+        return np.array(chosen, dtype=np.int64)
 
-        def worth(trial: Trial) -> float:
-            return trial.gain - 0.003 * len(finalists[trial.index].changed_from(incumbent))
-
-        best = max(final, key=worth)
-        if best.gain < self._min_gain or best.low <= 0:
-            return None
-        screened = len(candidates) + len(finalists) - min(len(first), effort.finalists)
-        reason = (
-            f"{_seen(view)}; {_change(view, finalists[best.index])}: simulation predicts "
-            f"{best.gain:+.3f} attainment (95% interval {best.low:+.3f} to {best.high:+.3f}, from "
-            f"{best.incumbent_attainment:.2f} to {best.attainment:.2f}), the best of {screened} "
-            f"candidates screened; {view.calibration.note}"
+    def _play(self, view: View, pool: Ints, rows: Ints, rng: np.random.Generator) -> Readings:
+        """What the discrete-step simulator gives these rows more than the incumbent."""
+        places, seed = pool[np.concatenate([[0], rows])], int(rng.integers(2**31))
+        shares = played(
+            view.system,
+            view.mix,
+            view.reach.schedules(places),
+            view.reach.engines(places),
+            self._effort.repeats,
+            seed,
         )
-        return Proposal(finalists[best.index], self._name, reason, best.gain, self._version)
+        gain = shares[1:] - shares[0]
+        noise = gain.std(axis=1, ddof=1) / np.sqrt(gain.shape[1])
+        return Readings(rows, gain.mean(axis=1), np.hypot(noise, _LEAST_NOISE))
+
+    def _chosen(
+        self, view: View, pool: Ints, outlook: Outlook, rng: np.random.Generator
+    ) -> int | None:
+        """The admissible row most worth a test; None where none is."""
+        if outlook.room < self._min_gain:
+            return None
+        worth = self._worth(outlook) + _TIES * rng.random(len(pool))
+        fit = allowed(
+            outlook.mean, outlook.deviation, outlook.charge, self._min_gain, self._appetite
+        )
+        changes = view.reach.moves(pool).sum(axis=1)
+        best = next(self._open(view, pool, np.flatnonzero(fit)[np.argsort(-worth[fit])]), None)
+        if best is None:
+            return None
+        # Among those nearly as good the one of fewest changes: it is the easier one to explain.
+        near = np.flatnonzero(fit & (worth >= worth[best] - _NEARLY * abs(worth[best])))
+        return next(self._open(view, pool, near[np.lexsort((-worth[near], changes[near]))]), best)
+
+    @staticmethod
+    def _open(view: View, pool: Ints, rows: Ints) -> Iterator[int]:
+        """Those of the rows that may be proposed, in the order given."""
+        for row in rows.tolist():
+            if view.openings.admissible(view.reach.settings(pool[row])):
+                yield int(row)
+
+    def _offer(
+        self, view: View, pool: Ints, outlook: Outlook, row: int, considered: int, trials: int
+    ) -> Proposal:
+        context, settings = view.context, view.reach.settings(pool[row])
+        effect = float(outlook.mean[row])
+        method = "correction" if trials else "policy"
+        belief = Belief(
+            effect,
+            float(outlook.deviation[row]),
+            float(outlook.attainment[row]),
+            float(outlook.attainment[0]),
+            method if effect >= self._min_gain else "exploration",
+            considered,
+            view.calibration.note,
+        )
+        prediction = worlds.predicted(view.system, view.reach, pool[[0, row]])
+        reason = explained(context, view.system, prediction, settings, belief)
+        # An exploration hopes for more than it expects: no plan should be made for its mean.
+        told = effect if effect >= self._min_gain and not context.goal.saves else None
+        words = sentence(context, settings, reason)
+        return Proposal(settings, self._name, words, told, self._version, reason)
 
 
 class PPOProposer(ModelProposer):
@@ -162,6 +256,7 @@ class PPOProposer(ModelProposer):
         screen: bool = True,
         min_gain: float = 0.02,
         effort: SearchEffort | None = None,
+        appetite: Appetite | None = None,
     ) -> None:
         super().__init__(
             Policy(artifact),
@@ -170,84 +265,5 @@ class PPOProposer(ModelProposer):
             screen=screen,
             min_gain=min_gain,
             effort=effort,
+            appetite=appetite,
         )
-
-
-def _try(
-    view: _View, candidates: Sequence[Settings], repeats: int, seed: int, vary_model: bool
-) -> list[Trial]:
-    incumbent = Schedule.of(view.context.incumbent)
-    schedules = [Schedule.of(settings) for settings in candidates]
-    return try_candidates(view.scenario, incumbent, schedules, repeats, seed, vary_model)
-
-
-def _simpler(view: _View, finalists: Sequence[Settings]) -> list[Settings]:
-    """The finalists with one changed knob put back each, where that is new and admissible."""
-    admissible, incumbent = Admissible(view.context), view.context.incumbent
-    simpler: dict[str, Settings] = {}
-    for settings in finalists:
-        for name in settings.changed_from(incumbent):
-            back = settings.with_values(**{name: incumbent[name]})
-            if back not in finalists and admissible(back):
-                simpler[back.digest] = back
-    return list(simpler.values())
-
-
-def _view(context: ProposalContext) -> _View | None:
-    """None when the context does not hold enough to predict anything."""
-    rate_rps = _rate(context)
-    lengths = _lengths(context.workload)
-    if rate_rps is None or len(lengths) == 0 or len(context.space) == 0:
-        return None
-    if any(name not in context.incumbent for name in context.space.names):
-        return None
-    ladder = SpaceLadder.of(context.space, context.incumbent)
-    if not ladder.movable:
-        return None
-    calibration = calibrate(context.steps)
-    prompt, output = lengths[:, 0], lengths[:, 1]
-    systems = Systems(
-        StepTable.of([calibration.model]),
-        np.array([rate_rps]),
-        points_of_sample(prompt, output),
-        SLOTable.of([context.slo]),
-    )
-    mix = SampleMix(prompt.astype(int).tolist(), output.astype(int).tolist())
-    scenario = Scenario(calibration.model, calibration.relative_errors, rate_rps, mix, context.slo)
-    return _View(context, ladder, calibration, systems, scenario)
-
-
-def _rate(context: ProposalContext) -> float | None:
-    """The rate to plan for: the recent one, or the forecast's where that is higher."""
-    rates = [context.workload.rate_rps, context.forecast_rate_rps]
-    usable = [r for r in rates if r is not None and math.isfinite(r) and r > 0]
-    return max(usable) if usable else None
-
-
-def _lengths(workload: Workload) -> NDArray[np.float64]:
-    """The usable (prompt, output) rows of the sample, [request, 2]."""
-    rows = list(zip(workload.prompt_tokens, workload.output_tokens, strict=False))
-    table = np.array(rows, dtype=np.float64).reshape(-1, 2)
-    return table[np.isfinite(table).all(axis=1) & (table >= 1).all(axis=1)]
-
-
-def _seen(view: _View) -> str:
-    context, scenario = view.context, view.scenario
-    mix = view.systems.mix
-    seen = (
-        f"seen attainment {context.attainment:.2f}"
-        if math.isfinite(context.attainment)
-        else "attainment unknown"
-    )
-    forecast = " (forecast)" if scenario.rate_rps > context.workload.rate_rps else ""
-    prompt = float((mix.weight * mix.prompt_tokens).sum())
-    return (
-        f"{seen} of {context.slo.describe()} at {scenario.rate_rps:.3g} requests/s{forecast}, "
-        f"prompts {prompt:.0f} tokens on average and {mix.prompt_tokens.max():.0f} in the tail"
-    )
-
-
-def _change(view: _View, settings: Settings) -> str:
-    incumbent = view.context.incumbent
-    changes = settings.changed_from(incumbent)
-    return ", ".join(f"{name} {incumbent[name]} → {value}" for name, value in changes.items())

@@ -1,63 +1,77 @@
 """A served system on a virtual clock: requests in, exposures out, settings changed in between.
 
-The same scheduler as in `des`, for one environment and run piece by piece. Plain floats and
-lists: stretches of pure decoding are played in a tight loop without looking at any request.
+Engines and their fleet are those of `des_engine` and `des_fleet`; this is the stream of requests,
+the settings with their generations, and a change that takes new engines.
 """
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from autotuner.agent.schedule import Schedule, priority
-from autotuner.agent.stepmodel import StepModel
+from autotuner.agent.des_engine import Engine
+from autotuner.agent.des_faults import NO_FAULTS, Faults
+from autotuner.agent.des_fleet import Fleet
+from autotuner.agent.des_request import Ended, Request, StepLog
+from autotuner.agent.engine import ENGINE_KNOBS
+from autotuner.agent.schedule import Schedule
+from autotuner.agent.serving import Serving, ServingTable
+from autotuner.agent.stepmodel import Floats, StepModel
 from autotuner.agent.traffic import ArrivalStream, RateFunction, TokenMix
 from autotuner.domain.knobs import Value
 from autotuner.domain.telemetry import Exposure, Outcome, StepRecord
 
+ServingOf = Callable[[Mapping[str, Value]], ServingTable]
+
+# A change of one of these takes new engines, as on the bundled worker.
+REBUILD_KNOBS = frozenset(ENGINE_KNOBS) - {"attention"}
 _NOISE_BLOCK = 4096
 
 
-class _Request:
-    """One request's bookkeeping."""
+@dataclass(frozen=True)
+class EngineRules:
+    """What settings mean for the engines.
 
-    __slots__ = (
-        "admitted_s",
-        "arrival_s",
-        "done_tokens",
-        "first_s",
-        "first_step",
-        "generation",
-        "number",
-        "output_tokens",
-        "prompt_tokens",
-    )
+    `serving_of` gives the one row that settings ask for. A change of one of `rebuild_knobs` is
+    blue/green: new engines take the requests that come `rebuild_s` later or after, the old ones
+    serve on until then and finish what they have. `faults` are every engine's.
+    """
 
-    def __init__(
-        self, number: int, arrival_s: float, prompt_tokens: int, output_tokens: int, generation: int
-    ) -> None:
-        self.number, self.arrival_s, self.generation = number, arrival_s, generation
-        self.prompt_tokens, self.output_tokens = prompt_tokens, output_tokens
-        self.done_tokens = 0
-        self.admitted_s = self.first_s = 0.0
-        self.first_step = 0
+    serving_of: ServingOf
+    rebuild_s: float = 0.0
+    rebuild_knobs: frozenset[str] = REBUILD_KNOBS
+    faults: Faults = NO_FAULTS
+
+    @classmethod
+    def plain(cls, model: StepModel) -> EngineRules:
+        """One engine with memory for everything, whatever the engine knobs say."""
+        table = ServingTable.of([Serving(model)])
+        return cls(lambda _: table, rebuild_knobs=frozenset())
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """Settings that come into force when their engines are there."""
+
+    at_s: float
+    generation: int
+    settings: Mapping[str, Value]
 
 
 class SimulatedSystem:
     """Serves a stream of random requests under settings that may change at any time.
 
-    `rate(t)` is requests per second at time t (s). A request that finds `max_waiting` others
-    waiting is rejected. Under a budget lowered below the number of sequences that decode, those
-    go on decoding and no prompt is computed until enough of them have ended.
+    `engines` is a step model, for one engine without a memory limit, or the rules by which
+    settings make engines. `rate(t)` is requests per second at time t (s). A request that finds
+    `max_waiting` others waiting is rejected.
     """
 
     def __init__(
         self,
-        model: StepModel,
+        engines: StepModel | EngineRules,
         rate: RateFunction,
         mix: TokenMix,
         settings: Mapping[str, Value],
@@ -68,52 +82,54 @@ class SimulatedSystem:
         max_waiting: int = 1024,
         step_log: int = 4096,
     ) -> None:
-        self.model, self.max_waiting = model, max_waiting
+        self.rules = EngineRules.plain(engines) if isinstance(engines, StepModel) else engines
+        self.max_waiting = max_waiting
         self.generation, self.applied_at_s, self.now_s = 1, start_s, start_s
-        self.schedule = Schedule.of(settings)
+        self._seed, self._built = seed, 0
         self._stream = ArrivalStream(rate, mix, seed, start_s, burst)
         self._coming: deque[tuple[float, int, int]] = deque()
         self._known_until_s = start_s
-        self._clock = start_s
-        self._waiting: deque[_Request] = deque()  # in the order of arrival
-        self._prefilling: list[_Request] = []  # in the order of admission
-        self._ends: list[tuple[int, int, _Request]] = []  # a heap by the step of the last token
-        self._context = 0
-        self._step = 0
-        # Longest steps so far, times falling: the longest after step s is the first entry after s.
-        self._peak_steps: list[int] = []
-        self._peaks_s: list[float] = []
+        self._log = StepLog(step_log)
+        self._settings = settings
+        self._fleet = self._build(settings, start_s)
+        self._draining: list[Fleet] = []
+        self._pending: _Pending | None = None
         self._requests = 0
         self._sequence = 0
-        self._finished: list[tuple[float, _Request, Outcome, float]] = []
+        self._finished: list[Ended] = []
         self._in_flight: dict[int, int] = {}
-        self._noise_rng = np.random.default_rng((seed, 1))
-        self._noise: list[float] = []
-        self._steps: deque[StepRecord] = deque(maxlen=step_log)
-        self._logged = 0
 
     # ---- what a target offers
     def apply(self, settings: Mapping[str, Value]) -> int:
-        """Put `settings` in force from the next step on; the new generation number."""
-        self.schedule = Schedule.of(settings)
-        self.generation += 1
-        self.applied_at_s = self.now_s
-        return self.generation
+        """Put `settings` in force; their generation number.
+
+        From the next step on or, where they take new engines, once those are there; until then
+        `generation` stays what it was. Later settings take the place of such as wait.
+        """
+        now_s = self.now_s
+        generation = (self._pending.generation if self._pending else self.generation) + 1
+        if self._takes_engines(settings):
+            self._pending = _Pending(now_s + self.rules.rebuild_s, generation, settings)
+            self._switch_if_due(now_s)
+        else:
+            self._pending = None
+            self._fleet.configure(self._serving(settings), Schedule.of(settings))
+            self._put_in_force(settings, generation, now_s)
+        return generation
 
     def advance(self, until_s: float) -> list[Exposure]:
         """Serve until `until_s`; the requests that ended since the last call, in order."""
-        while self._clock < until_s:
-            self._take_arrivals(min(self._clock, until_s))
-            self._admit()
-            if self._prefilling and self.schedule.max_num_batched_tokens > len(self._ends):
-                self._mixed_step()
-            elif self._ends:
-                self._decode_stretch(until_s)
-            else:
-                self._clock = min(until_s, self._next_event_s())
-        self._take_arrivals(until_s, inclusive=False)
+        exposures: list[Exposure] = []
+        while self._pending is not None and self._pending.at_s < until_s:
+            at_s = self._pending.at_s
+            self._serve(at_s)
+            exposures += self._collect(at_s)
+            self._switch_if_due(at_s)
+        self._serve(until_s)
         self.now_s = until_s
-        return self._collect(until_s)
+        exposures += self._collect(until_s)
+        self._switch_if_due(until_s)
+        return exposures
 
     @property
     def in_flight(self) -> dict[int, int]:
@@ -122,177 +138,119 @@ class SimulatedSystem:
 
     @property
     def running(self) -> int:
-        return len(self._ends) + len(self._prefilling)
+        return sum(fleet.running for fleet in self._fleets)
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting)
+        return sum(fleet.waiting for fleet in self._fleets)
 
     @property
     def context_tokens(self) -> int:
-        """KV tokens held by the running sequences."""
-        return self._context + sum(r.done_tokens for r in self._prefilling)
+        """KV tokens computed for the running sequences."""
+        return sum(engine.cached_tokens for engine in self._engines)
+
+    @property
+    def kv_usage(self) -> float:
+        """The share of the KV blocks in use, 0..1, of the engine that has least left."""
+        return max(engine.kv.used_ratio for engine in self._fleet.engines)
+
+    @property
+    def preemptions(self) -> int:
+        """Preemptions of the engines that are there now."""
+        return sum(engine.preemptions for engine in self._engines)
+
+    @property
+    def crashes(self) -> int:
+        """Crashes of the engines that are there now."""
+        return sum(engine.crashes for engine in self._engines)
 
     def steps(self, after: int) -> tuple[list[StepRecord], int]:
         """Recent steps after the cursor, and the next cursor. One step per stretch of decoding."""
-        n = min(len(self._steps), self._logged - after)
-        return list(self._steps)[len(self._steps) - n :] if n > 0 else [], self._logged
+        return self._log.after(after)
 
-    # ---- the scheduler
-    def _in_order(self, requests: Collection[_Request]) -> list[_Request]:
-        if not self.schedule.length_grouped or len(requests) < 2:
-            return list(requests)
-        now = self._clock
-        return sorted(requests, key=lambda r: priority(r.prompt_tokens, now - r.arrival_s))
+    # ---- engines
+    @property
+    def _fleets(self) -> list[Fleet]:
+        return [*self._draining, self._fleet]
 
-    def _next_arrival_s(self) -> float:
-        while not self._coming:
+    @property
+    def _engines(self) -> list[Engine]:
+        return [engine for fleet in self._fleets for engine in fleet.engines]
+
+    def _serving(self, settings: Mapping[str, Value]) -> Serving:
+        return self.rules.serving_of(settings).row(0)
+
+    def _build(self, settings: Mapping[str, Value], start_s: float) -> Fleet:
+        serving, schedule = self._serving(settings), Schedule.of(settings)
+        engines = [
+            Engine(
+                serving,
+                schedule,
+                self._normals(),
+                self._log,
+                start_s=start_s,
+                faults=self.rules.faults,
+            )
+            for _ in range(serving.replicas)
+        ]
+        return Fleet(engines, self.max_waiting)
+
+    def _normals(self) -> Callable[[], Floats]:
+        """Draws of its own for each engine."""
+        rng = np.random.default_rng(
+            (self._seed, 1, self._built) if self._built else (self._seed, 1)
+        )
+        self._built += 1
+        return lambda: rng.standard_normal(_NOISE_BLOCK)
+
+    def _takes_engines(self, settings: Mapping[str, Value]) -> bool:
+        before = self._settings
+        return any(before.get(name) != settings.get(name) for name in self.rules.rebuild_knobs)
+
+    def _switch_if_due(self, at_s: float) -> None:
+        pending = self._pending
+        if pending is None or pending.at_s > at_s:
+            return
+        self._pending = None
+        self._draining.append(self._fleet)
+        self._fleet = self._build(pending.settings, at_s)
+        self._put_in_force(pending.settings, pending.generation, at_s)
+
+    def _put_in_force(self, settings: Mapping[str, Value], generation: int, at_s: float) -> None:
+        self._settings, self.generation, self.applied_at_s = settings, generation, at_s
+
+    # ---- requests
+    def _serve(self, until_s: float) -> None:
+        """Play all that begins before `until_s`."""
+        while self._next_arrival_s(until_s) < until_s:
+            arrival_s, prompt, output = self._coming.popleft()
+            self._run(arrival_s)
+            self._requests += 1
+            self._in_flight[self.generation] = self._in_flight.get(self.generation, 0) + 1
+            self._fleet.submit(Request(self._requests, arrival_s, prompt, output, self.generation))
+        self._run(until_s)
+
+    def _run(self, until_s: float) -> None:
+        for fleet in self._fleets if self._draining else (self._fleet,):
+            fleet.run(until_s)
+
+    def _next_arrival_s(self, until_s: float) -> float:
+        """When the next request comes; `until_s` if none does before."""
+        while not self._coming and self._known_until_s < until_s:
             rows, self._known_until_s = self._stream.next_block()
             self._coming.extend(rows)
-            if not rows and self._known_until_s > self._clock:
-                return self._known_until_s  # nothing until then; look again there
-        return self._coming[0][0]
+        return self._coming[0][0] if self._coming else until_s
 
-    def _take_arrivals(self, until_s: float, inclusive: bool = True) -> None:
-        while True:
-            at = self._next_arrival_s()
-            if not self._coming or not (at < until_s or (inclusive and at == until_s)):
-                return
-            arrival, prompt, output = self._coming.popleft()
-            self._requests += 1
-            request = _Request(self._requests, arrival, prompt, output, self.generation)
-            self._in_flight[self.generation] = self._in_flight.get(self.generation, 0) + 1
-            if len(self._waiting) >= self.max_waiting:
-                self._finished.append((arrival, request, Outcome.REJECTED, 0.0))
-            else:
-                self._waiting.append(request)
-
-    def _gate_s(self) -> float:
-        """When the batching timeout lets the waiting requests in, whatever their number."""
-        if not self._waiting:
-            return float("inf")
-        return self._waiting[0].arrival_s + self.schedule.batch_timeout_s
-
-    def _admit(self) -> None:
-        if not self._waiting:
-            return
-        free = self.schedule.max_num_seqs - self.running
-        if free <= 0 or (len(self._waiting) < free and self._clock < self._gate_s()):
-            return
-        if free >= len(self._waiting) or not self.schedule.length_grouped:
-            admitted = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
-            admitted = self._in_order(admitted)
-        else:
-            admitted = self._in_order(self._waiting)[:free]
-            chosen = {request.number for request in admitted}
-            self._waiting = deque(r for r in self._waiting if r.number not in chosen)
-        for request in admitted:
-            request.admitted_s = self._clock
-        self._prefilling += admitted
-
-    def _next_event_s(self) -> float:
-        """The next time at which admission may change other than by a sequence's end."""
-        free = self.schedule.max_num_seqs > self.running
-        return min(self._next_arrival_s(), self._gate_s() if free else float("inf"))
-
-    def _mixed_step(self) -> None:
-        decoding, context = len(self._ends), self._context
-        left = budget = self.schedule.max_num_batched_tokens - decoding
-        complete, pairs = [], 0
-        for request in self._in_order(self._prefilling):
-            if left <= 0:
-                break
-            tokens = min(left, request.prompt_tokens - request.done_tokens)
-            request.done_tokens += tokens
-            left -= tokens
-            context += request.done_tokens
-            pairs += tokens * (2 * request.done_tokens - tokens + 1) // 2
-            if request.done_tokens == request.prompt_tokens:
-                complete.append(request)
-        if complete:
-            ready = {request.number for request in complete}
-            self._prefilling = [r for r in self._prefilling if r.number not in ready]
-        step_s = self.model.step_s(decoding, budget - left, context, pairs) * self._next_noise()
-        self._context += decoding
-        self._end_step(step_s, decoding, budget - left, context, pairs)
-        for request in complete:
-            self._first_token(request)
-
-    def _first_token(self, request: _Request) -> None:
-        request.first_s, request.first_step = self._clock, self._step
-        if request.output_tokens == 1:
-            self._finish(request)
-            return
-        self._context += request.prompt_tokens + 1
-        end = self._step + request.output_tokens - 1
-        heapq.heappush(self._ends, (end, request.number, request))
-
-    def _decode_stretch(self, until_s: float) -> None:
-        """Decode until a sequence ends or something may be admitted."""
-        event_s = min(until_s, self._next_event_s())
-        decoding, context, clock = len(self._ends), self._context, self._clock
-        steps, context_s = self._ends[0][0] - self._step, self.model.context_s
-        base_s = self.model.t0_s + self.model.decode_s * decoding
-        longest_s, taken, step_s = 0.0, 0, 0.0
-        while taken < steps and (clock < event_s or not taken):
-            noise = self._noise.pop() if self._noise else self._next_noise()
-            step_s = (base_s + context_s * context) * noise
-            clock += step_s
-            context += decoding
-            taken += 1
-            if step_s > longest_s:
-                longest_s = step_s
-        self._clock, self._context = clock - step_s, context
-        self._step += taken - 1
-        self._end_step(step_s, decoding, 0, context - decoding, 0, longest_s)
-
-    def _end_step(
-        self,
-        step_s: float,
-        decoding: int,
-        prefill_tokens: int,
-        context_tokens: int,
-        prefill_pairs: int,
-        longest_s: float = 0.0,
-    ) -> None:
-        self._clock += step_s
-        self._step += 1
-        longest_s = max(longest_s, step_s)
-        while self._peaks_s and self._peaks_s[-1] <= longest_s:
-            self._peaks_s.pop()
-            self._peak_steps.pop()
-        self._peaks_s.append(longest_s)
-        self._peak_steps.append(self._step)
-        self._steps.append(
-            StepRecord(self._clock, step_s, decoding, prefill_tokens, context_tokens, prefill_pairs)
-        )
-        self._logged += 1
-        while self._ends and self._ends[0][0] <= self._step:
-            request = heapq.heappop(self._ends)[2]
-            self._context -= request.prompt_tokens + request.output_tokens
-            self._finish(request)
-
-    def _next_noise(self) -> float:
-        if not self._noise:
-            cv = self.model.noise
-            z = self._noise_rng.standard_normal(_NOISE_BLOCK)
-            self._noise = np.exp(cv * z - cv * cv / 2).tolist()
-        return self._noise.pop()
-
-    def _finish(self, request: _Request) -> None:
-        gap_s = 0.0
-        if request.output_tokens > 1:
-            gap_s = self._peaks_s[bisect_right(self._peak_steps, request.first_step)]
-        self._finished.append((self._clock, request, Outcome.LENGTH, gap_s))
-
-    # ---- the exposure log
     def _collect(self, until_s: float) -> list[Exposure]:
-        due = sorted((row for row in self._finished if row[0] <= until_s), key=lambda row: row[0])
-        self._finished = [row for row in self._finished if row[0] > until_s]
-        return [self._exposure(*row) for row in due]
+        for fleet in self._fleets:
+            self._finished += fleet.take_ended()
+        self._draining = [f for f in self._draining if f.running or f.waiting]
+        due = sorted((e for e in self._finished if e.at_s <= until_s), key=lambda e: e.at_s)
+        self._finished = [e for e in self._finished if e.at_s > until_s]
+        return [self._exposure(*ended) for ended in due]
 
     def _exposure(
-        self, ended_s: float, request: _Request, outcome: Outcome, gap_s: float
+        self, ended_s: float, request: Request, outcome: Outcome, gap_s: float
     ) -> Exposure:
         self._sequence += 1
         self._in_flight[request.generation] -= 1

@@ -1,20 +1,23 @@
-"""The four scheduling knobs the agent understands, as numbers a simulator can use."""
+"""The scheduling knobs the agent understands, as numbers a simulator can use."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+from autotuner.agent.engine import ENGINE_KNOBS
 from autotuner.agent.stepmodel import Bools, Floats, Ints
 from autotuner.domain.knobs import Value
 
-KNOB_NAMES = (
+AGENT_KNOBS = (
     "max_num_seqs",
     "batch_timeout_ms",
     "max_num_batched_tokens",
     "schedule_policy",
+    "memory_efficient",
+    *ENGINE_KNOBS,
 )
 GROUPED = "length-grouped"
 
@@ -30,6 +33,7 @@ class Schedule:
     batch_timeout_s: float = 0.0
     max_num_batched_tokens: int = 512
     length_grouped: bool = False
+    memory_efficient: bool = False
 
     @classmethod
     def of(cls, settings: Mapping[str, Value]) -> Schedule:
@@ -40,6 +44,7 @@ class Schedule:
             float(settings.get("batch_timeout_ms", 0)) / 1000,
             int(settings.get("max_num_batched_tokens", base.max_num_batched_tokens)),
             settings.get("schedule_policy") == GROUPED,
+            settings.get("memory_efficient", base.memory_efficient) is True,
         )
 
 
@@ -51,6 +56,7 @@ class ScheduleTable:
     batch_timeout_s: Floats
     max_num_batched_tokens: Ints
     length_grouped: Bools
+    memory_efficient: Bools
 
     @classmethod
     def of(cls, schedules: Sequence[Schedule]) -> ScheduleTable:
@@ -59,7 +65,11 @@ class ScheduleTable:
             np.array([s.batch_timeout_s for s in schedules], dtype=np.float64),
             np.array([s.max_num_batched_tokens for s in schedules], dtype=np.int64),
             np.array([s.length_grouped for s in schedules], dtype=np.bool_),
+            np.array([s.memory_efficient for s in schedules], dtype=np.bool_),
         )
+
+    def take(self, rows: Ints) -> ScheduleTable:
+        return ScheduleTable(*(getattr(self, f.name)[rows] for f in fields(ScheduleTable)))
 
 
 def priority(prompt_tokens: int, waited_s: float) -> int:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from autotuner.agent.stepmodel import Bools, Floats, Ints, StepTable
+from autotuner.agent.stepmodel import Bools, Floats, Ints, StepModel, StepTable
+
+
+@dataclass(frozen=True)
+class Serving:
+    """One engine as plain numbers; the fields are those of ServingTable."""
+
+    model: StepModel
+    kv_tokens: float = float("inf")
+    optimistic: bool = False
+    window: float = float("inf")
+    replicas: int = 1
+    prefix_share: float = 0.0
+    patience_s: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -49,3 +64,29 @@ class ServingTable:
         """The given rows; a row may be taken many times."""
         rest = (getattr(self, f.name)[rows] for f in fields(ServingTable) if f.name != "steps")
         return ServingTable(self.steps.take(rows), *rest)
+
+    @classmethod
+    def of(cls, servings: Sequence[Serving]) -> ServingTable:
+        def column(name: str, kind: type) -> Any:
+            return np.array([getattr(s, name) for s in servings], kind)
+
+        return cls(
+            StepTable.of([s.model for s in servings]),
+            column("kv_tokens", np.float64),
+            column("optimistic", np.bool_),
+            column("window", np.float64),
+            column("replicas", np.int64),
+            column("prefix_share", np.float64),
+            column("patience_s", np.float64),
+        )
+
+    def row(self, row: int) -> Serving:
+        return Serving(
+            self.steps.model(row),
+            float(self.kv_tokens[row]),
+            bool(self.optimistic[row]),
+            float(self.window[row]),
+            int(self.replicas[row]),
+            float(self.prefix_share[row]),
+            float(self.patience_s[row]),
+        )

@@ -107,9 +107,9 @@ def log_uniform(rng: np.random.Generator, bounds: tuple[float, float], n: int) -
     return np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]), n))
 
 
-def draw_hardware(rng: np.random.Generator, n: int, gpu_share: float = 0.4) -> StepTable:
-    """`n` random machines, a share of them GPUs."""
-    gpu = rng.random(n) < gpu_share
+def draw_hardware(rng: np.random.Generator, gpu: Bools) -> StepTable:
+    """The step coefficients of random machines: GPUs where `gpu` [environment] says so."""
+    n = len(gpu)
 
     def pick(name: str) -> Floats:
         on_cpu = log_uniform(rng, getattr(CPU_RANGE, name), n)

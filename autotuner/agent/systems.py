@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
+from autotuner.agent.engine import EngineTable
 from autotuner.agent.latencies import SLOTable
-from autotuner.agent.stepmodel import Floats, Ints, StepTable, draw_hardware, log_uniform
+from autotuner.agent.machine import MachineTable, draw_machines, serve
+from autotuner.agent.serving import ServingTable
+from autotuner.agent.stepmodel import Bools, Floats, Ints, StepTable, log_uniform
 from autotuner.agent.traffic import SampleMix
 
 SHORT_POINTS = 4
@@ -55,23 +58,55 @@ def points_of_sample(prompt_tokens: Floats, output_tokens: Floats) -> Mix:
 
 @dataclass(frozen=True)
 class Systems:
-    """Served systems side by side; every array's first axis is the environment."""
+    """Served systems side by side; every array's first axis is the environment.
 
-    steps: StepTable
+    `prefix_share`: of the prompt tokens that the prefix cache already holds, 0..1. `patience_s`:
+    after it a client whose request has not ended leaves, inf for never.
+    """
+
+    machines: MachineTable
     rate_rps: Floats
     mix: Mix
     slo: SLOTable
+    prefix_share: Floats
+    patience_s: Floats
+
+    @classmethod
+    def plain(cls, steps: StepTable, rate_rps: Floats, mix: Mix, slo: SLOTable) -> Systems:
+        """Machines known by their steps alone: no KV limit, no prefix hits, endless patience."""
+        return cls.of(MachineTable.of_steps(steps), rate_rps, mix, slo)
+
+    @classmethod
+    def of(cls, machines: MachineTable, rate_rps: Floats, mix: Mix, slo: SLOTable) -> Systems:
+        """Without prefix hits, and with endless patience."""
+        n = len(rate_rps)
+        return cls(machines, rate_rps, mix, slo, np.zeros(n), np.full(n, np.inf))
 
     def __len__(self) -> int:
         return len(self.rate_rps)
 
+    @property
+    def steps(self) -> StepTable:
+        """The machines' step times under their reference engines."""
+        return self.machines.steps
+
+    def serving(self, engines: EngineTable | None, optimistic: Bools) -> ServingTable:
+        """How each system serves under its engine; None is the machines' references."""
+        engines = self.machines.reference if engines is None else engines
+        return serve(self.machines, engines, optimistic, self.prefix_share, self.patience_s)
+
     def take(self, rows: Ints) -> Systems:
         return Systems(
-            self.steps.take(rows), self.rate_rps[rows], self.mix.take(rows), self.slo.take(rows)
+            self.machines.take(rows),
+            self.rate_rps[rows],
+            self.mix.take(rows),
+            self.slo.take(rows),
+            self.prefix_share[rows],
+            self.patience_s[rows],
         )
 
     def with_rate(self, rate_rps: Floats) -> Systems:
-        return Systems(self.steps, rate_rps, self.mix, self.slo)
+        return replace(self, rate_rps=rate_rps)
 
 
 def draw_systems(rng: np.random.Generator, n: int) -> Systems:
@@ -79,9 +114,11 @@ def draw_systems(rng: np.random.Generator, n: int) -> Systems:
 
     A quarter have no long prompts. The gap target is the time of a step that carries 24 to 1,024
     prompt tokens on a CPU-like machine; a fifth have none, and then TPOT or E2EL takes its place.
+    Half have memory for everything, the others for 2 to 48 requests. Most have no prefix hits, and
+    clients who never leave. A quarter have more load than one device can serve.
     """
-    steps = draw_hardware(rng, n)
-    mix = _draw_mix(rng, n)
+    machines = draw_machines(rng, n)
+    steps, mix = machines.steps, _draw_mix(rng, n)
     prompt = (mix.prompt_tokens * mix.weight).sum(1)
     output = (mix.output_tokens * mix.weight).sum(1)
     context_s = steps.context_s * (prompt + output / 2) * output
@@ -92,7 +129,43 @@ def draw_systems(rng: np.random.Generator, n: int) -> Systems:
         + steps.t0_s * (prompt / 192 + output / 12)
     )
     rate = rng.uniform(0.2, 1.0, n) / work_s
-    return Systems(steps, rate, mix, _draw_slo(rng, n, steps, mix))
+    slo = _draw_slo(rng, n, steps, mix)
+    own = rng.spawn(1)[0]
+    busy = own.random(n) < 0.25
+    rate = rate * np.where(busy, machines.cores ** own.uniform(0.0, 1.0, n), 1.0)
+    return Systems(
+        _with_memory(own, machines, mix),
+        rate,
+        mix,
+        slo,
+        np.where(own.random(n) < 0.3, own.uniform(0.05, 0.7, n), 0.0),
+        np.where(own.random(n) < 0.3, _draw_patience(own, slo, output, steps), np.inf),
+    )
+
+
+def _with_memory(rng: np.random.Generator, machines: MachineTable, mix: Mix) -> MachineTable:
+    """A KV limit for half of them, in whole requests; half of these have it beside the weights."""
+    n = len(machines)
+    length = mix.prompt_tokens + mix.output_tokens
+    requests = log_uniform(rng, (2.0, 48.0), n)
+    longest = (length * (mix.weight > 0)).max(1)
+    room = np.maximum((length * mix.weight).sum(1) * requests, 1.2 * longest)
+    limited, beside = rng.random(n) < 0.5, rng.random(n) < 0.5
+    weights = room * log_uniform(rng, (0.1, 1.0), n)
+    return replace(
+        machines,
+        kv_tokens=np.where(limited, room, np.inf),
+        weights_kv_tokens=np.where(limited & beside, weights, 0.0),
+    )
+
+
+def _draw_patience(
+    rng: np.random.Generator, slo: SLOTable, output: Floats, steps: StepTable
+) -> Floats:
+    """Seconds: several times what an answer takes in a batch of 8, and the wait that is allowed."""
+    answer_s = output * (steps.t0_s + 8 * steps.decode_s)
+    wait_s = np.where(np.isfinite(slo.ttft_s), slo.ttft_s, 0.0)
+    return (answer_s + wait_s) * log_uniform(rng, (2.0, 20.0), len(output))
 
 
 def _draw_mix(rng: np.random.Generator, n: int) -> Mix:

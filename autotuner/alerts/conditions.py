@@ -20,6 +20,7 @@ class Builtin(StrEnum):
     RESTARTED = "TargetRestarted"
     AA_FAILED = "AAFailed"
     OVERLOAD = "ForecastExceedsCapacity"
+    MODEL_OFF = "ModelOff"
 
     @property
     def severity(self) -> Severity:
@@ -41,6 +42,7 @@ _HABITS: dict[Builtin, tuple[Severity, Timing]] = {
     Builtin.RESTARTED: (Severity.WARNING, _EVENT),
     Builtin.AA_FAILED: (Severity.CRITICAL, _EVENT),
     Builtin.OVERLOAD: (Severity.WARNING, Timing(for_s=60.0, resolve_for_s=600.0)),
+    Builtin.MODEL_OFF: (Severity.WARNING, Timing(for_s=0.0, resolve_for_s=600.0)),
     Builtin.DRIFT: (Severity.WARNING, Timing(for_s=0.0, resolve_for_s=60.0)),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -90,10 +90,15 @@ class AlertState:
 States = Mapping[str, AlertState]
 
 
-def restore(alerts: Iterable[Alert]) -> dict[str, AlertState]:
-    """States by fingerprint from the alerts that fired when the process ended."""
+def restore(
+    alerts: Iterable[Alert], told: Callable[[Alert], bool | None] = lambda _alert: None
+) -> dict[str, AlertState]:
+    """States by fingerprint from the alerts that fired when the process ended.
+
+    `told`: whether receivers were told of one; None where that is not known.
+    """
     return {
-        a.fingerprint: AlertState(Phase.FIRING, since=a.starts_at, alert=a, told=None)
+        a.fingerprint: AlertState(Phase.FIRING, since=a.starts_at, alert=a, told=told(a))
         for a in alerts
         if a.firing
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -23,6 +23,7 @@ from autotuner.alerts.lifecycle import (
 from autotuner.alerts.limits import Limit
 from autotuner.alerts.usual import Usual
 from autotuner.domain.errors import ConfigError
+from autotuner.domain.silences import Silence
 
 # A limit from the past is fixed while its alert is open, but not for ever: what has been so for a
 # day is the series' new past.
@@ -92,7 +93,12 @@ class _Look:
 
 
 def evaluate(
-    rules: Iterable[AlertRule], states: States, readings: Readings, now: float, target: str
+    rules: Iterable[AlertRule],
+    states: States,
+    readings: Readings,
+    now: float,
+    target: str,
+    silences: Collection[Silence] = (),
 ) -> tuple[dict[str, AlertState], tuple[Change, ...]]:
     """The states by fingerprint after this look, and what began, ended or may now be told.
 
@@ -109,7 +115,7 @@ def evaluate(
         state = _next(states.get(key, AlertState()), looks.get(key), now)
         if state.phase is not Phase.INACTIVE:
             after[key] = state
-    return announced(states, after, _inhibitions(rules))
+    return announced(states, after, _inhibitions(rules), now, silences)
 
 
 def blind(rules: Iterable[AlertRule], series: Iterable[str]) -> tuple[str, ...]:

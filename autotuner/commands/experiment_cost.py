@@ -131,7 +131,7 @@ def _difference(found: Measure, pair: Pair, is_outcome: bool, plan: Plan) -> flo
     """As the plan's own statistics would see it, as far as the earlier test can tell."""
     if is_outcome:
         return pair.adjusted if plan.covariates else pair.difference
-    return found.difference(pair.control, pair.treatment, plan.price_per_hour)
+    return found.difference(pair.control, pair.treatment, plan)
 
 
 def _guarded(

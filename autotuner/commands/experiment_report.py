@@ -11,9 +11,8 @@ from autotuner.commands.operate import ConfigOption
 
 if TYPE_CHECKING:
     from autotuner.domain.experiment import Experiment
+    from autotuner.domain.explanation import Explanation
     from autotuner.history.store import History
-
-_PAGE = 200
 
 
 def report(
@@ -37,21 +36,15 @@ def report(
         )
     folder = Path("reports") / found.id if out is None else out
     try:
-        written = write_report(found, folder, ended_at(history, found))
+        ended_at = history.ended_at(found.id)
+        written = write_report(found, folder, ended_at, why_tried(history, found))
     except OSError as problem:
         raise ConfigError(f"--out={folder}: can't be written to ({problem.strerror})") from problem
     for path in written:
         typer.echo(path)
 
 
-def ended_at(history: History, experiment: Experiment) -> float | None:
-    """When the experiment ended, on the daemon's clock; None while it runs."""
-    if experiment.running:
-        return None
-    before = None
-    while page := history.experiments(target=experiment.target, before=before, limit=_PAGE):
-        for summary in page:
-            if summary.id == experiment.id:
-                return summary.ended_at
-        before = page[-1].id
-    return None
+def why_tried(history: History, experiment: Experiment) -> Explanation | None:
+    """The proposal's reason; of a confirm run, that of the test that it repeats."""
+    first = experiment.plan.confirms
+    return history.explanation(experiment.id) or (history.explanation(first) if first else None)

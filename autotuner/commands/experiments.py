@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autotuner.commands.experiment_report import report
+from autotuner.commands.experiment_report import report, why_tried
 from autotuner.commands.operate import ConfigOption, TargetOption
 
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ def show(
     config: ConfigOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one experiment: its verdict in words, slots, pairs and guardrails."""
-    from autotuner.commands.experiment_report import ended_at
+    """Show one experiment: its verdict and its reason in words, slots, pairs and guardrails."""
     from autotuner.commands.experiment_views import request_words
     from autotuner.commands.views import experiment_report
     from autotuner.domain.errors import HistoryError
@@ -162,10 +161,11 @@ def show(
         raise HistoryError(
             f"experiment {key!r}: unknown; see `autotuner experiment list` or `history list`"
         )
+    ended_at, why = history.ended_at(found.id), why_tried(history, found)
     if as_json:
-        _print(report_data(found, ended_at(history, found)))
+        _print(report_data(found, ended_at, why))
     else:
-        experiment_report(found, ended_at(history, found))
+        experiment_report(found, ended_at, why)
 
 
 @experiment_app.command("stop")
@@ -219,7 +219,6 @@ def _ask(settings: Config, wish: Wish, config: Path, *, wait: bool, as_json: boo
 
 def _follow(history: History, number: int, daemon: Daemon, *, as_json: bool) -> None:
     from autotuner.commands import experiment_follow as following
-    from autotuner.commands.experiment_report import ended_at
     from autotuner.commands.experiment_views import request_as_dict
     from autotuner.report.data import report_data
 
@@ -238,7 +237,7 @@ def _follow(history: History, number: int, daemon: Daemon, *, as_json: bool) -> 
     if as_json:
         test = seen.experiment
         told = request_as_dict(seen.request, _verdict(history, seen.request))
-        found = None if test is None else report_data(test, ended_at(history, test))
+        found = None if test is None else report_data(test, history.ended_at(test.id))
         _print({**told, "report": found})
     if absent:
         typer.echo(absent, err=True)

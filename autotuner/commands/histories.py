@@ -38,7 +38,7 @@ def show(
 ) -> None:
     """Show one experiment with its slots and its verdict in words."""
     from autotuner.bootstrap import open_configured_history
-    from autotuner.commands.experiment_report import ended_at
+    from autotuner.commands.experiment_report import why_tried
     from autotuner.commands.views import experiment_report
     from autotuner.config import load_config
     from autotuner.domain.errors import HistoryError
@@ -47,4 +47,4 @@ def show(
     found = history.experiment(experiment_id)
     if found is None:
         raise HistoryError(f"experiment {experiment_id!r}: unknown; see `autotuner history list`")
-    experiment_report(found, ended_at(history, found))
+    experiment_report(found, history.ended_at(found.id), why_tried(history, found))

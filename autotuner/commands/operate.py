@@ -31,18 +31,20 @@ def status(
 ) -> None:
     """Show what is live on each target and why, the running test, and the daemon's last word."""
     from autotuner.bootstrap import open_configured_history
+    from autotuner.commands.silences import silenced_now
     from autotuner.commands.views import status_as_dict, status_table
     from autotuner.config import load_config
 
     settings = load_config(config)
     history = open_configured_history(settings)
     names = [target] if target else [t.name for t in settings.targets]
-    found = [history.status(name) for name in names]
+    now = time.time()
+    found = [(history.status(name), silenced_now(history, name, now)) for name in names]
     if as_json:
-        typer.echo(json.dumps([status_as_dict(s) for s in found], indent=2))
+        typer.echo(json.dumps([status_as_dict(*one) for one in found], indent=2))
         return
-    for one in found:
-        status_table(one, time.time())
+    for one, silenced in found:
+        status_table(one, now, silenced)
 
 
 def pause(config: ConfigOption, target: TargetOption = None) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from autotuner.domain.experiment import Experiment, SlotOutcome
+from autotuner.domain.experiment import Experiment, SlotOutcome, Upkeep
+from autotuner.domain.explanation import Explanation
 from autotuner.domain.knobs import Settings
 from autotuner.domain.measures import measure
 from autotuner.history.records import ExperimentSummary, TargetStatus
 from autotuner.report.facts import guardrail_facts
 from autotuner.report.numbers import gain_text, margin_text, value_text
+from autotuner.report.reasons import SAVINGS, reasons
 from autotuner.report.words import words
 
 
@@ -38,7 +40,8 @@ def changes(summary: ExperimentSummary) -> str:
     return "nothing (A/A)" if summary.is_aa else ", ".join(changed)
 
 
-def status_as_dict(status: TargetStatus) -> dict[str, Any]:
+def status_as_dict(status: TargetStatus, silenced: int = 0) -> dict[str, Any]:
+    """`silenced`: how many of the alerts that fire are not told."""
     incumbent, beat, running = status.incumbent, status.heartbeat, status.running
     return {
         "target": status.target,
@@ -51,6 +54,7 @@ def status_as_dict(status: TargetStatus) -> dict[str, Any]:
         "running": summary_as_dict(running) if running else None,
         "verdicts": dict(status.verdicts),
         "firing_alerts": status.firing_alerts,
+        "silenced_alerts": silenced,
         "undelivered_alerts": status.undelivered,
     }
 
@@ -69,6 +73,7 @@ def summary_as_dict(summary: ExperimentSummary) -> dict[str, Any]:
         "outcome": summary.outcome,
         "pairs": summary.pairs,
         **{name: value if math.isfinite(value) else None for name, value in figures.items()},
+        "predicted_effect": summary.predicted_effect,
         "proposer": summary.proposer,
         "rationale": summary.rationale,
         "control": dict(summary.control),
@@ -76,7 +81,7 @@ def summary_as_dict(summary: ExperimentSummary) -> dict[str, Any]:
     }
 
 
-def status_table(status: TargetStatus, now: float) -> None:
+def status_table(status: TargetStatus, now: float, silenced: int = 0) -> None:
     table = Table(title=f"target {status.target}", show_header=False, title_justify="left")
     incumbent, beat, running = status.incumbent, status.heartbeat, status.running
     if incumbent is None:
@@ -95,7 +100,9 @@ def status_table(status: TargetStatus, now: float) -> None:
         table.add_row("last cycle", f"{now - beat.at:.0f} s ago: {beat.sentence}")
     verdicts = ", ".join(f"{count} {name}" for name, count in status.verdicts.items())
     table.add_row("verdicts", verdicts or "none yet")
-    table.add_row("alerts", f"{status.firing_alerts} firing, {status.undelivered} undelivered")
+    quiet = f" ({silenced} silenced)" if silenced else ""
+    firing = f"{status.firing_alerts} firing{quiet}"
+    table.add_row("alerts", f"{firing}, {status.undelivered} undelivered")
     Console().print(table)
 
 
@@ -112,14 +119,28 @@ def experiments_table(summaries: list[ExperimentSummary]) -> None:
         verdict = one.verdict.value if one.verdict else one.phase.value
         started = when(one.started_at)
         table.add_row(
-            f"{one.id}\n{started}", changes(one), str(one.pairs), told(one.outcome, one.effect),
-            bounds, confidence, verdict,
+            f"{one.id}\n{started}", changes(one), str(one.pairs), _effect(one), bounds,
+            confidence, verdict,
         )  # fmt: skip
     Console().print(table)
 
 
-def experiment_report(experiment: Experiment, ended_at: float | None) -> None:
-    """One experiment: the verdict in plain words, then its slots and its guardrails."""
+def _effect(summary: ExperimentSummary) -> str:
+    """What was measured, and what the proposer expected, where it did: narrow, for one column.
+
+    It expects points of attainment, or a saving where the test is about one.
+    """
+    seen, hoped = told(summary.outcome, summary.effect), summary.predicted_effect
+    if hoped is None:
+        return seen
+    by = summary.outcome if summary.outcome in SAVINGS else "attainment"
+    return f"{seen}\nexpected {told(by, hoped)}".lstrip()
+
+
+def experiment_report(
+    experiment: Experiment, ended_at: float | None, why: Explanation | None = None
+) -> None:
+    """One experiment: the verdict in plain words, why it was tried, its slots and guardrails."""
     console = Console()
     said = words(experiment, ended_at)
     console.print(f"[bold]{experiment.id}[/bold]: {said.headline}", highlight=False)
@@ -128,6 +149,8 @@ def experiment_report(experiment: Experiment, ended_at: float | None) -> None:
             console.print(paragraph, highlight=False, markup=False)
     console.print(f"control:   {knobs(experiment.control)}", highlight=False, markup=False)
     console.print(f"treatment: {knobs(experiment.treatment)}", highlight=False, markup=False)
+    for title, text in () if why is None else reasons(experiment, why).paragraphs:
+        console.print(f"{title}: {text}", highlight=False, markup=False)
     console.print(_slots_table(experiment))
     if experiment.plan.guardrails:
         console.print(_guardrails_table(experiment))
@@ -136,20 +159,21 @@ def experiment_report(experiment: Experiment, ended_at: float | None) -> None:
 def _slots_table(experiment: Experiment) -> Table:
     plan = experiment.plan
     outcome = measure(plan.outcome)
-    figures: dict[str, Callable[[SlotOutcome], str]] = {
-        "requests": lambda seen: str(seen.requests),
-        outcome.words: lambda seen: value_text(outcome, outcome.value(seen, plan.price_per_hour)),
-        "attainment": lambda seen: f"{100 * seen.attainment:.1f}%",
-        "goodput": lambda seen: f"{seen.goodput_rps:.2f}/s",
-        "TTFT P95": lambda seen: f"{seen.ttft_p95_s:.2f} s",
-        "gap P95": lambda seen: f"{seen.gap_p95_s * 1000:.0f} ms",
+    figures: dict[str, Callable[[SlotOutcome, Upkeep], str]] = {
+        "requests": lambda seen, _: str(seen.requests),
+        outcome.words: lambda seen, takes: value_text(outcome, outcome.value(seen, takes)),
+        "attainment": lambda seen, _: f"{100 * seen.attainment:.1f}%",
+        "goodput": lambda seen, _: f"{seen.goodput_rps:.2f}/s",
+        "TTFT P95": lambda seen, _: f"{seen.ttft_p95_s:.2f} s",
+        "gap P95": lambda seen, _: f"{seen.gap_p95_s * 1000:.0f} ms",
     }
     table = Table()
     for column in ("slot", "lane", "arm", *figures, "note"):
         table.add_column(column, overflow="fold")
     for slot in experiment.slots:
         seen = slot.outcome
-        shown = ("" if seen is None else tell(seen) for tell in figures.values())
+        takes = plan.upkeep(slot.arm)
+        shown = ("" if seen is None else tell(seen, takes) for tell in figures.values())
         note = slot.excluded or ""
         table.add_row(str(slot.index), str(slot.lane), slot.arm.value, *shown, note)
     return table

@@ -69,7 +69,14 @@ class ExperimentFields(Model):
         0.1, description="a pair's difference: share points, or log units"
     )
     price_per_hour: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="of the whole target, in any currency; the measure `cost` needs it"
+        None,
+        description="of the whole target, in any currency, whatever it uses; the measure `cost` "
+        "needs it, or price_per_device_hour",
+    )
+    price_per_device_hour: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="of one device: settings cost by the devices that they use (the product of "
+        "tensor_, pipeline_ and data_parallel_size)",
     )
     max_error_share: Share = 0.05
     tail_factor: Annotated[float, Field(gt=1)] = 3.0
@@ -150,9 +157,28 @@ class ExperimentConfig(ExperimentFields):
                 f"outcome={self.outcome!r} is among the guardrails: it has to become better, so "
                 "that its margin is never asked: take it out there"
             )
-        if "cost" in (self.outcome, *watched) and self.price_per_hour is None:
-            raise ValueError("the measure cost needs price_per_hour: give what the target costs")
+        if "cost" in (self.outcome, *watched) and self.price is None:
+            raise ValueError(
+                "the measure cost needs price_per_hour: give what the target costs, or what a "
+                "device does as price_per_device_hour"
+            )
         return self
+
+    @model_validator(mode="after")
+    def _one_price(self) -> ExperimentConfig:
+        if self.price_per_hour is not None and self.price_per_device_hour is not None:
+            raise ValueError(
+                "price_per_hour and price_per_device_hour: give one, of the whole target or of "
+                "each device in use"
+            )
+        return self
+
+    @property
+    def price(self) -> float | None:
+        """Of the whole target, or of one device, whichever is given."""
+        if self.price_per_device_hour is not None:
+            return self.price_per_device_hour
+        return self.price_per_hour
 
     def with_changes(self, changes: Mapping[str, Any], where: str) -> ExperimentConfig:
         """These fields with `changes`; raises ConfigError naming `where`, field, value and fix."""
@@ -174,7 +200,8 @@ class ExperimentConfig(ExperimentFields):
             design=self._design(replicas),
             guardrails=tuple(guardrail.to_domain() for guardrail in self.guardrails),
             covariates=self.covariates,
-            price_per_hour=math.nan if self.price_per_hour is None else self.price_per_hour,
+            price_per_hour=math.nan if self.price is None else self.price,
+            priced_per_device=self.price_per_device_hour is not None,
         )
 
     def _limits(self) -> HardLimits:

@@ -8,7 +8,11 @@ from pydantic import Field, field_validator, model_validator
 
 from autotuner.config.alert_rule import AlertRuleConfig, check_together
 from autotuner.config.experiment import ExperimentConfig
+from autotuner.config.goal import GoalConfig, goal_problem, saving_plan
+from autotuner.config.learning import LearningConfig
 from autotuner.config.model import Model, Seconds, Share
+from autotuner.domain.experiment import Plan
+from autotuner.domain.goals import Goal
 from autotuner.domain.knobs import Knob, KnobSpace, Value
 from autotuner.domain.slo import SLO
 
@@ -57,9 +61,14 @@ class KnobConfig(Model):
 class ProposerConfig(Model):
     """Who thinks of candidates, and when."""
 
-    kind: Literal["ppo", "random", "hill-climb"] = "ppo"
-    agent: str = Field("ppo-v1", description="name under policies/agents, or a path without suffix")
-    goal_attainment: Share = Field(0.99, description="at or above it nothing is tested")
+    kind: Literal["ppo", "ppo-tpe", "tpe", "gp", "grid", "hill-climb", "aimd", "random"] = "ppo"
+    takeover_after: Annotated[int, Field(ge=0)] = Field(
+        10, description="ppo-tpe: trials under one workload after which tpe takes over from ppo"
+    )
+    agent: str = Field("ppo-v2", description="name under policies/agents, or a path without suffix")
+    goal_attainment: Share | None = Field(
+        None, description="older spelling of goal.attainment, where the goal is goodput"
+    )
     min_gain: Share = Field(
         0.02, description="least predicted gain (attainment points) worth a test"
     )
@@ -90,9 +99,11 @@ class Policy(Model):
     name: str
     slo: SloConfig
     knobs: dict[str, KnobConfig] = Field(min_length=1)
+    goal: GoalConfig = GoalConfig()
     experiment: ExperimentConfig = ExperimentConfig()
     proposer: ProposerConfig = ProposerConfig()
     forecast: ForecastConfig = ForecastConfig()
+    learning: LearningConfig = LearningConfig()
     alerts: tuple[AlertRuleConfig, ...] = ()
 
     @field_validator("alerts")
@@ -102,6 +113,28 @@ class Policy(Model):
     ) -> tuple[AlertRuleConfig, ...]:
         check_together(alerts)
         return alerts
+
+    @model_validator(mode="after")
+    def _goal_fits(self) -> Policy:
+        older = self.proposer.goal_attainment
+        if older is not None and (self.goal.saves or "attainment" in self.goal.model_fields_set):
+            raise ValueError(
+                f"proposer.goal_attainment={older:g} is the older spelling of goal.attainment: "
+                "give goal.attainment alone"
+            )
+        movable = [name for name, knob in self.knobs.items() if len(knob.levels) > 1]
+        if problem := goal_problem(self.goal, self.experiment, movable):
+            raise ValueError(problem)
+        return self
+
+    def aim(self) -> Goal:
+        """The goal, whichever way its attainment is spelt."""
+        older, goal = self.proposer.goal_attainment, self.goal.to_domain()
+        return goal if older is None else Goal(goal.kind, older)
+
+    def saving_plan(self, replicas: int = 1) -> Plan | None:
+        """The plan of a test of something that saves; None where the goal is goodput."""
+        return saving_plan(self.goal, self.experiment, replicas)
 
     def space(self) -> KnobSpace:
         return KnobSpace(

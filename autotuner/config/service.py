@@ -73,12 +73,39 @@ class ListenConfig(Model):
     port: Annotated[int, Field(ge=0, le=65535)] = 9187
 
 
+class FitsConfig(Model):
+    """Where forecasts are fitted. How many at once: `forecast_processes`."""
+
+    backend: Literal["processes", "joblib"] = Field(
+        "processes", description="joblib fits many series in one call; pip install autotuner[ray]"
+    )
+    joblib_backend: Literal["loky", "ray"] = Field(
+        "loky",
+        description="with joblib: loky's processes on this machine, or the Ray cluster that "
+        "RAY_ADDRESS names (without it Ray is started here)",
+    )
+
+    @model_validator(mode="after")
+    def _ray_needs_joblib(self) -> FitsConfig:
+        if self.backend == "processes" and self.joblib_backend != "loky":
+            raise ValueError(
+                f"forecast.joblib_backend={self.joblib_backend!r}: no effect with "
+                "forecast.backend='processes': give forecast.backend: joblib"
+            )
+        return self
+
+
 class Config(Model):
     """The daemon's configuration file."""
 
     history: str = Field("sqlite:///autotuner.sqlite3", description="SQLAlchemy URL")
     targets: list[TargetConfig] = Field(min_length=1)
     cycle_s: Seconds = 5.0
+    state_folder: Path | None = Field(
+        None,
+        description="where what was learnt of targets lies; else $STATE_DIRECTORY, beside "
+        "a SQLite history, or $XDG_STATE_HOME (~/.local/state)/autotuner",
+    )
     listen: ListenConfig = ListenConfig()
     webhooks: tuple[WebhookConfig, ...] = ()
     alertmanagers: tuple[AlertmanagerConfig, ...] = ()
@@ -87,6 +114,7 @@ class Config(Model):
     forecast_processes: Annotated[int, Field(ge=0)] = Field(
         0, description="processes that stay and fit forecasts; 0: one is started for each fit"
     )
+    forecast: FitsConfig = FitsConfig()
     log: LogConfig = LogConfig()
     keep_days: Annotated[float, Field(gt=0, description="history older than this is pruned")] = (
         365.0
@@ -101,6 +129,15 @@ class Config(Model):
     def _receivers_differ(self) -> Config:
         if len(set(self.receivers)) != len(self.receivers):
             raise ValueError(f"two receivers of alerts share a name: {list(self.receivers)}")
+        return self
+
+    @model_validator(mode="after")
+    def _joblib_needs_workers(self) -> Config:
+        if self.forecast.backend == "joblib" and self.forecast_processes == 0:
+            raise ValueError(
+                "forecast_processes=0: forecast.backend='joblib' needs the number of fits at once: "
+                "give 1 or more"
+            )
         return self
 
     @field_validator("targets")

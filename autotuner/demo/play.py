@@ -176,8 +176,9 @@ class _Play:
                 "max_pairs": 14, "min_requests_per_slot": 6,
                 "prior_sd": 0.2,
             },
+            "goal": {"attainment": 0.97},
             "proposer": {
-                "goal_attainment": 0.97, "observe_s": OBSERVE_S,
+                "observe_s": OBSERVE_S,
                 "min_requests": round(0.7 * OBSERVE_S * sizing.rate_rps),
                 "pause_s": REST_S, "retry_s": 15,
             },

@@ -95,14 +95,23 @@ class Guardrail:
 
 
 @dataclass(frozen=True)
+class Upkeep:
+    """What settings take while they run: devices in use, and money an hour (NaN: not known)."""
+
+    devices: float = 1.0
+    price_per_hour: float = math.nan
+
+
+@dataclass(frozen=True)
 class Plan:
     """How an experiment is run; fixed before its first slot.
 
     `outcome`: the primary measure's name. `prior_sd`: the scale of a pair's difference known
     beforehand (in the outcome's units, log units for ratios). `alpha`: 1 − confidence.
     `covariates`: what is regressed out (`abtest.covariates` knows the names). `price_per_hour`: of
-    the whole target, for cost outcomes; NaN where unknown. Slots shorter than `slot_s` are never
-    judged. `confirms`: the id of the accepted experiment that this one repeats before it is kept.
+    the whole target, or of one device where `priced_per_device`; NaN where unknown. The devices
+    are those that each arm's settings use. Slots shorter than `slot_s` are never judged.
+    `confirms`: the id of the accepted experiment that this one repeats before it is kept.
     """
 
     slot_s: float = 60.0
@@ -120,11 +129,20 @@ class Plan:
     covariates: tuple[str, ...] = ()
     price_per_hour: float = math.nan
     confirms: str = ""
+    priced_per_device: bool = False
+    control_devices: float = 1.0
+    treatment_devices: float = 1.0
 
     @property
     def budget_s(self) -> float:
         """The longest the test can take."""
         return 2 * self.max_pairs * (self.slot_s + self.washout_max_s)
+
+    def upkeep(self, arm: Arm) -> Upkeep:
+        """What the arm's settings take: a price by the device is that of its own devices."""
+        devices = self.control_devices if arm is Arm.CONTROL else self.treatment_devices
+        times = devices if self.priced_per_device else 1.0
+        return Upkeep(devices, self.price_per_hour * times)
 
 
 @dataclass(frozen=True)

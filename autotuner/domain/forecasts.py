@@ -49,6 +49,11 @@ class Forecast:
         inside = [p for p in self.points if start <= p.at <= end]
         return max(inside, key=lambda p: p.value) if inside else None
 
+    def leaves(self, start: float, low: float, high: float) -> float | None:
+        """When, from `start` on, a predicted value is first outside [low, high]; None: never."""
+        ahead = (p.at for p in self.points if p.at >= start and not low <= p.value <= high)
+        return next(ahead, None)
+
 
 @dataclass(frozen=True)
 class AnomalyScore:

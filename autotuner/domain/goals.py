@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+from autotuner.domain.knobs import Value
+
+# Their product is the number of devices (or processes) that settings use.
+DEVICE_KNOBS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 
 
 class GoalKind(StrEnum):
@@ -29,3 +36,37 @@ class Goal:
     def saves(self) -> bool:
         """Whether there is something to gain where the attainment is met."""
         return self.kind is not GoalKind.GOODPUT
+
+
+# What a model predicts of settings that says how much they take, by the goal.
+_FIGURES = {
+    GoalKind.COST: "cost",
+    GoalKind.ENERGY: "energy_j_per_token",
+    GoalKind.DEVICES: "devices",
+}
+
+
+def predicted_saving(
+    kind: GoalKind, incumbent: Mapping[str, float], candidate: Mapping[str, float]
+) -> float:
+    """ln(incumbent's / candidate's) of what a saving goal counts, from predicted figures.
+
+    Where only the devices are known, a cost is in proportion to them. NaN where nothing is known,
+    and for goodput.
+    """
+    names = [_FIGURES[kind]] if kind in _FIGURES else []
+    if kind is GoalKind.COST:
+        names.append(_FIGURES[GoalKind.DEVICES])
+    for name in names:
+        old, new = incumbent.get(name, math.nan), candidate.get(name, math.nan)
+        if old > 0 and new > 0:
+            return math.log(old / new)
+    return math.nan
+
+
+def devices_of(settings: Mapping[str, Value]) -> int:
+    """Devices (or processes) that settings use; knobs that they lack count as 1."""
+    devices = 1
+    for knob in DEVICE_KNOBS:
+        devices *= int(settings.get(knob, 1))
+    return devices

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from autotuner.domain.experiment import SlotOutcome
+from autotuner.domain.experiment import Arm, Plan, SlotOutcome, Upkeep
 
 
 class Link(StrEnum):
@@ -30,14 +30,19 @@ class Measure:
     unit: str
     link: Link
     higher_is_better: bool
-    value: Callable[[SlotOutcome, float], float]  # (slot, price_per_hour)
+    value: Callable[[SlotOutcome, Upkeep], float]  # (slot, what its arm takes)
     needs_probe: bool = False
 
     def difference(
-        self, control: SlotOutcome, treatment: SlotOutcome, price_per_hour: float = math.nan
+        self, control: SlotOutcome, treatment: SlotOutcome, plan: Plan | None = None
     ) -> float:
-        """Signed so that positive is better; NaN where one side is missing, or has no log."""
-        a, b = self.value(control, price_per_hour), self.value(treatment, price_per_hour)
+        """Signed so that positive is better; NaN where one side is missing, or has no log.
+
+        `plan`: says what each arm takes; only costs and devices ask.
+        """
+        takes = plan or Plan()
+        a = self.value(control, takes.upkeep(Arm.CONTROL))
+        b = self.value(treatment, takes.upkeep(Arm.TREATMENT))
         sign = 1.0 if self.higher_is_better else -1.0
         if self.link is Link.DIFFERENCE:
             return sign * (b - a)
@@ -63,21 +68,26 @@ def measure(name: str) -> Measure:
         raise ValueError(f"{name!r} is no measure: give one of {known}") from None
 
 
-def _good_rate(slot: SlotOutcome, _price: float) -> float:
+def _good_rate(slot: SlotOutcome, _takes: Upkeep) -> float:
     """Half a request is added, so that a slot that served nothing well still has a log."""
     return (slot.good + 0.5) / slot.counted_s if slot.counted_s > 0 else math.nan
 
 
-def _energy_per_request(slot: SlotOutcome, _price: float) -> float:
+def _energy_per_request(slot: SlotOutcome, _takes: Upkeep) -> float:
     return slot.energy_j / slot.requests if slot.requests else math.nan
 
 
-def _cost_per_million(slot: SlotOutcome, price_per_hour: float) -> float:
+def _cost_per_million(slot: SlotOutcome, takes: Upkeep) -> float:
     tokens = slot.prompt_tokens + slot.output_tokens
-    return price_per_hour * slot.counted_s / 3600 / tokens * 1e6 if tokens else math.nan
+    return takes.price_per_hour * slot.counted_s / 3600 / tokens * 1e6 if tokens else math.nan
 
 
-def _throughput(slot: SlotOutcome, _price: float) -> float:
+def _devices(slot: SlotOutcome, takes: Upkeep) -> float:
+    """NaN of a slot that served nobody: to need few devices for nothing is no saving."""
+    return takes.devices if slot.requests else math.nan
+
+
+def _throughput(slot: SlotOutcome, _takes: Upkeep) -> float:
     return slot.output_tokens / slot.counted_s if slot.counted_s > 0 else math.nan
 
 
@@ -104,6 +114,7 @@ MEASURES = {
         ),
         Measure("energy", "energy per request", "J", _RATIO, False, _energy_per_request),
         Measure("cost", "cost per million tokens", "currency", _RATIO, False, _cost_per_million),
+        Measure("devices", "devices in use", "devices", _RATIO, False, _devices),
         Measure(
             "quality", "quality of answers", "share", _DIFFERENCE, True, lambda s, _: s.quality,
             needs_probe=True,

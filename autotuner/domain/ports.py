@@ -139,7 +139,8 @@ class ProposalContext:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A candidate with its reason; `predicted_effect` in attainment points where known.
+    """A candidate with its reason; `predicted_effect` on the goal's objective (attainment points
+    for goodput) where known.
 
     `explanation`: the reason as figures; None from proposers that have none.
     """

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from autotuner.forecast.backtest import Tried
 from autotuner.forecast.fit_job import COMMAND, FitRequest, from_answer
+from autotuner.forecast.fits import Fitted, attempt
 from autotuner.forecast.lasting import LastingChild
 
 
@@ -40,6 +43,11 @@ class FitPool:
             raise
         self._places.put(child)
         return from_answer(answer)
+
+    def fit_many(self, requests: Sequence[FitRequest]) -> Sequence[Fitted]:
+        """What each request gave, in their order, or its error; as many at once as processes."""
+        with ThreadPoolExecutor(self._workers) as threads:
+            return list(threads.map(partial(attempt, self.fit), requests))
 
     def close(self) -> None:
         """Ends the processes; waits for fits under way."""

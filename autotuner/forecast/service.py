@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,10 @@ from autotuner.domain.forecasts import Forecast, ForecastPoint
 from autotuner.forecast import seasonal
 from autotuner.forecast.backtest import HELD_OUT_SHARE, Tried, enough, tried
 from autotuner.forecast.bands import Kind
-from autotuner.forecast.child import ChildError
 from autotuner.forecast.fit_job import FitRequest, fit_in_child
+from autotuner.forecast.fits import Fit, FitMany, Fitted, one_by_one
 from autotuner.forecast.prophet_model import MIN_POINTS
 from autotuner.forecast.series import DAY_S, FloatArray, Series, Times, clean, grid_after
-
-Fit = Callable[[FitRequest], Tried]
 
 # Prophet is tried on what comes before the held-out end.
 PROPHET_POINTS = math.ceil(MIN_POINTS / (1.0 - HELD_OUT_SHARE))
@@ -35,14 +33,42 @@ class ForecastSettings:
     use_prophet: bool = True
 
 
+@dataclass(frozen=True, eq=False)
+class Past:
+    """One series to forecast: its times (UTC seconds) and values, and what kind it is."""
+
+    name: str
+    times: Times
+    values: ArrayLike
+    kind: Kind
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A series that can be forecast; `request` is None where `reason` says why not by Prophet."""
+
+    name: str
+    series: Series
+    horizon: FloatArray
+    kind: Kind
+    request: FitRequest | None
+    reason: str | None
+
+
 class Forecaster:
-    """Forecasts one series at a time. May block for `time_limit_s`; safe to call from threads."""
+    """Forecasts series. May block for `time_limit_s` for each; safe to call from threads.
+
+    `fit_many` fits several series at once; without it they are fitted by `fit`, one by one.
+    """
 
     def __init__(
-        self, settings: ForecastSettings = ForecastSettings(), fit: Fit = fit_in_child
+        self,
+        settings: ForecastSettings = ForecastSettings(),
+        fit: Fit = fit_in_child,
+        fit_many: FitMany | None = None,
     ) -> None:
         self._settings = settings
-        self._fit = fit
+        self._fit_many = fit_many or one_by_one(fit)
 
     @property
     def coverage(self) -> float:
@@ -65,40 +91,62 @@ class Forecaster:
         Never raises for what the data is like: without usable data the forecast has no points,
         its model is "none" and its note says why. Data after `now` is not looked at.
         """
-        chosen = self._settings
-        try:
-            series = clean(times, values, chosen.step_s, start=now - chosen.window_s, end=now)
-        except ValueError as error:
-            return Forecast(series_name, now, "none", (), note=str(error))
-        if len(series) == 0:
-            note = f"no finite value in the last {chosen.window_s / DAY_S:g} days"
-            return Forecast(series_name, now, "none", (), note=note)
-        return self._best(series_name, series, horizon_s, now, kind)
+        past = Past(series_name, times, values, kind)
+        return self.forecast_many([past], horizon_s, now)[0]
+
+    def forecast_many(
+        self, pasts: Sequence[Past], horizon_s: float, now: float
+    ) -> tuple[Forecast, ...]:
+        """As `forecast` of each, in their order, with the fits asked for in one call."""
+        ready = [self._ready(past, horizon_s, now) for past in pasts]
+        requests = [r.request for r in ready if isinstance(r, _Ready) and r.request is not None]
+        fitted = iter(self._fit_many(requests))
+        return tuple(
+            one
+            if isinstance(one, Forecast)
+            else self._best(one, next(fitted) if one.request is not None else None, now)
+            for one in ready
+        )
 
     def probe(self) -> str | None:
         """Why Prophet can't be used here, found by a small fit; None when it can."""
         times = np.arange(2 * PROPHET_POINTS, dtype=np.float64) * self._settings.step_s
         series = clean(times, 1.0 + times % 7.0, self._settings.step_s)
-        answer = self._prophet(series, times[-1:], Kind.RATE)
+        (fitted,) = self._fit_many([self._request(series, times[-1:], Kind.RATE)])
+        answer = self._prophet(fitted, 1)
         return answer if isinstance(answer, str) else None
 
-    def _best(
-        self, name: str, series: Series, horizon_s: float, now: float, kind: Kind
-    ) -> Forecast:
+    def _ready(self, past: Past, horizon_s: float, now: float) -> _Ready | Forecast:
+        """What is to be fitted, or the forecast of a series without usable data."""
+        chosen = self._settings
+        start = now - chosen.window_s
+        try:
+            series = clean(past.times, past.values, chosen.step_s, start=start, end=now)
+        except ValueError as error:
+            return Forecast(past.name, now, "none", (), note=str(error))
+        if len(series) == 0:
+            note = f"no finite value in the last {chosen.window_s / DAY_S:g} days"
+            return Forecast(past.name, now, "none", (), note=note)
         horizon = grid_after(now, horizon_s, series.step_s)
         reason = self._why_not_prophet(series)
+        wanted = reason is None and enough(series)
+        request = self._request(series, horizon, past.kind) if wanted else None
+        return _Ready(past.name, series, horizon, past.kind, request, reason)
+
+    def _best(self, ready: _Ready, fitted: Fitted | None, now: float) -> Forecast:
+        series, horizon, reason = ready.series, ready.horizon, ready.reason
         if not enough(series):
-            model, points = seasonal.forecast(series, horizon, kind)
-            return Forecast(name, now, model, points, note=reason or "")
-        found = self._simple(series, horizon, kind)
-        if reason is None:
-            answer = self._prophet(series, horizon, kind)
+            model, points = seasonal.forecast(series, horizon, ready.kind)
+            return Forecast(ready.name, now, model, points, note=reason or "")
+        found = self._simple(series, horizon, ready.kind)
+        if fitted is not None:
+            answer = self._prophet(fitted, len(horizon))
             if isinstance(answer, str):
                 reason = answer
             else:
                 found = [*found, answer]
         best = min(found, key=lambda one: one.error)  # of equals the simplest
-        return Forecast(name, now, best.model, best.points, note=_note(reason, found))
+        return Forecast(ready.name, now, best.model, best.points, note=_note(reason, found))
 
     def _simple(self, series: Series, horizon: FloatArray, kind: Kind) -> list[Tried]:
         curves = {"robust": seasonal.level}
@@ -114,18 +162,18 @@ class Forecaster:
             return f"too short for prophet: {len(series)} points, {PROPHET_POINTS} needed"
         return "constant series" if series.constant else None
 
-    def _prophet(self, series: Series, horizon: FloatArray, kind: Kind) -> Tried | str:
-        """What Prophet gave, or why it gave nothing."""
+    def _request(self, series: Series, horizon: FloatArray, kind: Kind) -> FitRequest:
         chosen = self._settings
-        request = FitRequest(series, horizon, kind, chosen.time_limit_s, chosen.coverage)
-        try:
-            found = self._fit(request)
-        except TimeoutError:
-            return f"prophet timed out after {chosen.time_limit_s:g} s"
-        except (ChildError, OSError, ValueError, TypeError) as error:
-            return f"prophet failed: {error}"
-        usable = len(found.points) == len(horizon) and all(map(_finite, found.points))
-        return found if usable and np.isfinite(found.error) else "prophet gave no finite forecast"
+        return FitRequest(series, horizon, kind, chosen.time_limit_s, chosen.coverage)
+
+    def _prophet(self, fitted: Fitted, points: int) -> Tried | str:
+        """What Prophet gave for that many points, or why it gave nothing."""
+        if isinstance(fitted, TimeoutError):
+            return f"prophet timed out after {self._settings.time_limit_s:g} s"
+        if isinstance(fitted, Exception):
+            return f"prophet failed: {fitted}"
+        usable = len(fitted.points) == points and all(map(_finite, fitted.points))
+        return fitted if usable and np.isfinite(fitted.error) else "prophet gave no finite forecast"
 
 
 def _finite(point: ForecastPoint) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, exists, or_, select, update
 
 from autotuner.domain.forecasts import Alert
+from autotuner.history.alert_tables import alerts, outbox
 from autotuner.history.sql import Row, fetch, insert_missing
-from autotuner.history.tables import alerts, outbox
 
 
 def write_alert(connection: Connection, alert: Alert, at: float) -> None:

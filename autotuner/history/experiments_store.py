@@ -9,9 +9,11 @@ from sqlalchemy import Connection, Select, case, func, or_, select
 
 from autotuner.domain.errors import HistoryError
 from autotuner.domain.experiment import Conclusion, Experiment, Phase, Slot, Verdict
+from autotuner.domain.explanation import Explanation
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import PastTrial
 from autotuner.history.columns import nan_if_null
+from autotuner.history.reasons import explanation_of, explanation_row
 from autotuner.history.rows import (
     experiment_of,
     experiment_row,
@@ -19,6 +21,7 @@ from autotuner.history.rows import (
     look_row,
     pair_of,
     pair_row,
+    plan_of,
     slot_of,
     slot_row,
 )
@@ -32,6 +35,7 @@ def write_experiment(
     experiment: Experiment,
     at: float | None,
     predicted_effect: float | None,
+    explanation: Explanation | None = None,
 ) -> None:
     query = select(experiments).where(experiments.c.id == experiment.id).with_for_update()
     stored = fetch_first(connection, query)
@@ -40,6 +44,9 @@ def write_experiment(
         experiment,
         ended_at=_ended_at(stored, experiment, at),
         predicted_effect=_kept(stored, "predicted_effect", predicted_effect),
+        explanation=_kept(
+            stored, "explanation", None if explanation is None else explanation_row(explanation)
+        ),
     )
     if stored is None:
         write_settings(
@@ -96,13 +103,25 @@ def _ended_at(stored: Row | None, experiment: Experiment, at: float | None) -> f
     return told if kept is None else float(kept)
 
 
-def _kept(stored: Row | None, name: str, told: float | None) -> Any:
+def _kept(stored: Row | None, name: str, told: object) -> Any:
     return told if told is not None or stored is None else stored[name]
 
 
 def read_experiment(connection: Connection, experiment_id: str) -> Experiment | None:
     found = _load(connection, select(experiments).where(experiments.c.id == experiment_id))
     return found[0] if found else None
+
+
+def read_explanation(connection: Connection, experiment_id: str) -> Explanation | None:
+    query = select(experiments.c.explanation).where(experiments.c.id == experiment_id)
+    stored = connection.execute(query).scalar()
+    return None if stored is None else explanation_of(stored)
+
+
+def read_ended_at(connection: Connection, experiment_id: str) -> float | None:
+    query = select(experiments.c.ended_at).where(experiments.c.id == experiment_id)
+    ended_at: float | None = connection.execute(query).scalar()
+    return ended_at
 
 
 def _open(target: str) -> Select[Any]:
@@ -174,7 +193,16 @@ def _with_parts(connection: Connection, row: Row, known: dict[str, Settings]) ->
 def read_trials(connection: Connection, target: str, limit: int) -> list[PastTrial]:
     table = experiments.c
     query = (
-        select(table.control_digest, table.treatment_digest, table.effect, table.verdict)
+        select(
+            table.id,
+            table.control_digest,
+            table.treatment_digest,
+            table.effect,
+            table.low,
+            table.high,
+            table.verdict,
+            table.plan,
+        )
         .where(
             table.target == target,
             table.verdict.is_not(None),
@@ -195,6 +223,10 @@ def read_trials(connection: Connection, target: str, limit: int) -> list[PastTri
             known[row.treatment_digest],
             nan_if_null(row.effect),
             row.verdict,
+            low=nan_if_null(row.low),
+            high=nan_if_null(row.high),
+            outcome=plan_of(row.plan).outcome,
+            id=row.id,
         )
         for row in reversed(rows)
     ]

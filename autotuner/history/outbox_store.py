@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, exists, select, update
 
 from autotuner.domain.errors import HistoryError
+from autotuner.history.alert_tables import outbox
 from autotuner.history.records import Delivery, OutboxMessage
 from autotuner.history.sql import Row, fetch, insert_missing
-from autotuner.history.tables import outbox
 
 
 def enqueue(connection: Connection, message: OutboxMessage, at: float) -> bool:

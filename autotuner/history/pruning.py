@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Table, and_, delete, exists
 
+from autotuner.history.alert_tables import alerts, outbox, silences
 from autotuner.history.engine import Database
 from autotuner.history.tables import (
-    alerts,
     anomalies,
     decisions,
     forecasts,
     heartbeats,
-    outbox,
+    model_checks,
     samples,
 )
 
@@ -29,7 +29,8 @@ def prune(database: Database, older_than: float) -> dict[str, int]:
 
 
 def _forgettable(before: float) -> dict[Table, ColumnElement[bool]]:
-    # What people asked is not here: it is little, and the last pause must outlive a restart.
+    # What people asked is not here: it is little, and the last pause must outlive a restart. Nor
+    # is which agent was used when: it belongs to the experiments, which stay.
     newer = forecasts.alias("newer")
     superseded = exists().where(
         newer.c.target == forecasts.c.target,
@@ -44,5 +45,7 @@ def _forgettable(before: float) -> dict[Table, ColumnElement[bool]]:
         decisions: and_(decisions.c.decided_at < before, decisions.c.outcome.is_(None)),
         alerts: alerts.c.ends_at < before,
         outbox: outbox.c.delivered_at < before,
+        silences: silences.c.ends_at < before,
+        model_checks: model_checks.c.checked_at < before,
         heartbeats: heartbeats.c.beat_at < before,
     }

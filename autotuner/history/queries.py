@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Select, func, select, tuple_
 
 from autotuner.domain.experiment import Phase, Verdict
 from autotuner.domain.knobs import Settings
+from autotuner.history.alert_tables import alerts, outbox
 from autotuner.history.columns import nan_if_null
 from autotuner.history.decisions_store import read_decisions
 from autotuner.history.operations_store import read_heartbeat
@@ -15,7 +16,7 @@ from autotuner.history.records import ExperimentSummary, TargetStatus
 from autotuner.history.rows import plan_of
 from autotuner.history.settings_store import read_incumbent
 from autotuner.history.sql import Row, fetch, fetch_first
-from autotuner.history.tables import alerts, experiments, outbox, settings, targets
+from autotuner.history.tables import experiments, settings, targets
 
 _control, _treatment = settings.alias("control"), settings.alias("treatment")
 

@@ -38,7 +38,10 @@ _LOOK_FIGURES = ("log_e_benefit", "log_e_harm", "confidence", "effect", "low", "
 
 
 def experiment_row(
-    experiment: Experiment, ended_at: float | None, predicted_effect: float | None
+    experiment: Experiment,
+    ended_at: float | None,
+    predicted_effect: float | None,
+    explanation: Row | None = None,
 ) -> dict[str, Any]:
     """The row of `experiments`; while it runs, its figures are the last look's."""
     done = experiment.conclusion
@@ -53,6 +56,7 @@ def experiment_row(
         "proposer": experiment.proposer,
         "rationale": experiment.rationale,
         "predicted_effect": predicted_effect,
+        "explanation": explanation,
         "phase": str(experiment.phase),
         "started_at": experiment.started_at,
         "ended_at": ended_at,

@@ -15,72 +15,44 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     Table,
     Text,
-    UniqueConstraint,
     text,
 )
 
 from autotuner.domain.experiment import Arm, Phase, Verdict
 from autotuner.domain.mode import Mode
-from autotuner.history.columns import NAMING, Id, Real, one_of
+from autotuner.history.columns import Id, Real, one_of
 from autotuner.history.records import Ask, DecisionOutcome
+from autotuner.history.table_parts import (
+    experiment_column,
+    json_column,
+    metadata,
+    real,
+    settings_column,
+    target_column,
+    words,
+)
 
 ACTIONS = ("HOLD", "START", "CONTINUE", "PROMOTE", "ROLLBACK")
-
-metadata = MetaData(naming_convention=NAMING)
-
-
-def _target(*, primary_key: bool = False) -> Column[str]:
-    return Column(
-        "target", Text, ForeignKey("targets.name"), nullable=False, primary_key=primary_key
-    )
-
-
-def _settings(name: str, *, nullable: bool = False) -> Column[str]:
-    return Column(name, Text, ForeignKey("settings.digest"), nullable=nullable)
-
-
-def _experiment(*, primary_key: bool = False) -> Column[str]:
-    return Column(
-        "experiment_id",
-        Text,
-        ForeignKey("experiments.id"),
-        nullable=not primary_key,
-        primary_key=primary_key,
-    )
-
-
-def _words(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False)
-
-
-def _real(name: str, *, nullable: bool = True) -> Column[float]:
-    return Column(name, Real, nullable=nullable)
-
-
-def _json(name: str, *, nullable: bool = False) -> Column[object]:
-    return Column(name, JSON(none_as_null=True), nullable=nullable)
-
 
 targets = Table(
     "targets",
     metadata,
     Column("name", Text, primary_key=True),
-    _words("kind"),
-    _words("url"),
-    _json("info"),
-    _real("first_seen_at", nullable=False),
-    _real("last_seen_at", nullable=False),
+    words("kind"),
+    words("url"),
+    json_column("info"),
+    real("first_seen_at", nullable=False),
+    real("last_seen_at", nullable=False),
 )
 
 settings = Table(
     "settings",
     metadata,
     Column("digest", Text, primary_key=True),
-    _json("knobs"),
-    _real("first_seen_at", nullable=False),
+    json_column("knobs"),
+    real("first_seen_at", nullable=False),
 )
 
 agents = Table(
@@ -88,33 +60,34 @@ agents = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("version", Text, primary_key=True),
-    _words("digest"),
-    _json("info"),
-    _real("first_seen_at", nullable=False),
+    words("digest"),
+    json_column("info"),
+    real("first_seen_at", nullable=False),
 )
 
 experiments = Table(
     "experiments",
     metadata,
     Column("id", Text, primary_key=True),
-    _target(),
-    _settings("control_digest"),
-    _settings("treatment_digest"),
-    _json("plan"),
+    target_column(),
+    settings_column("control_digest"),
+    settings_column("treatment_digest"),
+    json_column("plan"),
     Column("seed", BigInteger, nullable=False),
-    _words("proposer"),
-    _words("rationale"),
-    _real("predicted_effect"),
-    _words("phase"),
-    _real("started_at", nullable=False),
-    _real("ended_at"),
+    words("proposer"),
+    words("rationale"),
+    real("predicted_effect"),
+    words("phase"),
+    real("started_at", nullable=False),
+    real("ended_at"),
     Column("verdict", Text),
-    _words("reason"),
+    words("reason"),
     Column("pairs", Integer, nullable=False),
-    _real("effect"),
-    _real("low"),
-    _real("high"),
-    _real("confidence"),
+    real("effect"),
+    real("low"),
+    real("high"),
+    real("confidence"),
+    json_column("explanation", nullable=True),
     one_of("phase", Phase),
     one_of("verdict", Verdict),
     CheckConstraint("(phase = 'closed') = (verdict IS NOT NULL)", name="closed_has_verdict"),
@@ -125,62 +98,62 @@ experiments = Table(
 slots = Table(
     "slots",
     metadata,
-    _experiment(primary_key=True),
+    experiment_column(primary_key=True),
     Column("slot_index", Integer, primary_key=True),
-    _words("arm"),
+    words("arm"),
     Column("generation", BigInteger, nullable=False),
-    _real("started_at", nullable=False),
-    _real("counted_from_at"),
-    _real("ended_at"),
+    real("started_at", nullable=False),
+    real("counted_from_at"),
+    real("ended_at"),
     Column("requests", Integer),
     Column("good", Integer),
     Column("failed", Integer),
     Column("straddlers", Integer),
-    _real("counted_s"),
-    _real("attainment"),
-    _real("goodput_rps"),
-    _real("ttft_p95_s"),
-    _real("gap_p95_s"),
-    _real("e2el_mean_s"),
+    real("counted_s"),
+    real("attainment"),
+    real("goodput_rps"),
+    real("ttft_p95_s"),
+    real("gap_p95_s"),
+    real("e2el_mean_s"),
     Column("prompt_tokens", BigInteger),
     Column("output_tokens", BigInteger),
     Column("excluded", Text),
     Column("lane", Integer, nullable=False, server_default="0"),
     Column("lanes", Integer, nullable=False, server_default="1"),
-    _real("ttft_mean_s"),
-    _real("e2el_p95_s"),
-    _real("energy_j"),
-    _real("quality"),
-    _real("feedback"),
+    real("ttft_mean_s"),
+    real("e2el_p95_s"),
+    real("energy_j"),
+    real("quality"),
+    real("feedback"),
     Column("feedback_count", Integer),
     Column("out_of_memory", Integer),
-    _real("temperature_max_c"),
+    real("temperature_max_c"),
     one_of("arm", Arm),
 )
 
 pairs = Table(
     "pairs",
     metadata,
-    _experiment(primary_key=True),
+    experiment_column(primary_key=True),
     Column("pair_index", Integer, primary_key=True),
-    _real("difference"),
-    _json("control"),
-    _json("treatment"),
-    _real("adjustment"),
+    real("difference"),
+    json_column("control"),
+    json_column("treatment"),
+    real("adjustment"),
 )
 
 looks = Table(
     "looks",
     metadata,
-    _experiment(primary_key=True),
+    experiment_column(primary_key=True),
     Column("look_index", Integer, primary_key=True),
     Column("pairs", Integer, nullable=False),
-    _real("log_e_benefit"),
-    _real("log_e_harm"),
-    _real("confidence"),
-    _real("effect"),
-    _real("low"),
-    _real("high"),
+    real("log_e_benefit"),
+    real("log_e_harm"),
+    real("confidence"),
+    real("effect"),
+    real("low"),
+    real("high"),
     Column("guardrails", JSON(none_as_null=True), nullable=False, server_default="[]"),
 )
 
@@ -188,16 +161,16 @@ decisions = Table(
     "decisions",
     metadata,
     Column("id", Id, primary_key=True),
-    _target(),
-    _real("decided_at", nullable=False),
-    _words("action"),
-    _words("reason"),
+    target_column(),
+    real("decided_at", nullable=False),
+    words("action"),
+    words("reason"),
     Column("generation", BigInteger),
-    _settings("settings_digest", nullable=True),
-    _experiment(),
+    settings_column("settings_digest", nullable=True),
+    experiment_column(),
     Column("outcome", Text),
-    _real("outcome_at"),
-    _words("outcome_note"),
+    real("outcome_at"),
+    words("outcome_note"),
     Column("applied_generation", BigInteger),
     one_of("action", ACTIONS),
     one_of("outcome", DecisionOutcome),
@@ -217,12 +190,12 @@ incumbents = Table(
     "incumbents",
     metadata,
     Column("id", Id, primary_key=True),
-    _target(),
-    _settings("settings_digest"),
-    _real("since_at", nullable=False),
-    _real("until_at"),
-    _words("why"),
-    _experiment(),
+    target_column(),
+    settings_column("settings_digest"),
+    real("since_at", nullable=False),
+    real("until_at"),
+    words("why"),
+    experiment_column(),
     Index(
         "uq_incumbents_live",
         "target",
@@ -237,20 +210,20 @@ incumbents = Table(
 quarantines = Table(
     "quarantines",
     metadata,
-    _target(primary_key=True),
+    target_column(primary_key=True),
     Column("settings_digest", Text, ForeignKey("settings.digest"), primary_key=True),
-    _words("reason"),
-    _real("since_at", nullable=False),
-    _real("until_at"),
+    words("reason"),
+    real("since_at", nullable=False),
+    real("until_at"),
 )
 
 samples = Table(
     "samples",
     metadata,
-    _target(primary_key=True),
+    target_column(primary_key=True),
     Column("series", Text, primary_key=True),
     Column("bucket_at", Real, primary_key=True),
-    _real("value"),
+    real("value"),
     Index(None, "bucket_at"),
 )
 
@@ -258,12 +231,12 @@ forecasts = Table(
     "forecasts",
     metadata,
     Column("id", Id, primary_key=True),
-    _target(),
-    _words("series"),
-    _real("made_at", nullable=False),
-    _words("model"),
-    _words("note"),
-    _json("points"),
+    target_column(),
+    words("series"),
+    real("made_at", nullable=False),
+    words("model"),
+    words("note"),
+    json_column("points"),
     Index(None, "target", "series", "made_at"),
     sqlite_autoincrement=True,
 )
@@ -271,53 +244,47 @@ forecasts = Table(
 anomalies = Table(
     "anomalies",
     metadata,
-    _target(primary_key=True),
+    target_column(primary_key=True),
     Column("series", Text, primary_key=True),
     Column("seen_at", Real, primary_key=True),
-    _real("value"),
-    _real("expected"),
-    _real("score"),
+    real("value"),
+    real("expected"),
+    real("score"),
     Column("anomalous", Boolean, nullable=False),
     Column("suppressed", Boolean, nullable=False),
     Index(None, "target", "seen_at"),
 )
 
-alerts = Table(
-    "alerts",
+model_checks = Table(
+    "model_checks",
     metadata,
     Column("id", Id, primary_key=True),
-    _target(),
-    _words("fingerprint"),
-    _words("name"),
-    _words("severity"),
-    _words("summary"),
-    _json("labels"),
-    _real("starts_at", nullable=False),
-    _real("ends_at"),
-    _real("updated_at", nullable=False),
-    one_of("severity", ("info", "warning", "critical")),
-    UniqueConstraint("fingerprint", "starts_at"),
-    Index(None, "target", "starts_at"),
+    target_column(),
+    real("checked_at", nullable=False),
+    words("figure"),
+    real("predicted"),
+    real("measured"),
+    settings_column("settings_digest", nullable=True),
+    experiment_column(),
+    Index(None, "target", "checked_at"),
     sqlite_autoincrement=True,
 )
 
-outbox = Table(
-    "outbox",
+agent_releases = Table(
+    "agent_releases",
     metadata,
     Column("id", Id, primary_key=True),
-    _words("receiver"),
-    _words("fingerprint"),
-    _words("status"),
-    _real("occasion_at", nullable=False),
-    _json("payload"),
-    Column("attempts", Integer, nullable=False),
-    _real("created_at", nullable=False),
-    _real("next_at"),
-    _real("delivered_at"),
-    Column("last_error", Text),
-    one_of("status", ("firing", "resolved")),
-    UniqueConstraint("receiver", "fingerprint", "status", "occasion_at"),
-    Index(None, "next_at"),
+    target_column(),
+    real("released_at", nullable=False),
+    words("version"),
+    words("parent"),
+    words("digest"),
+    words("path"),
+    words("reason"),
+    real("score"),
+    real("score_before"),
+    Column("systems", Integer, nullable=False),
+    Index(None, "target"),
     sqlite_autoincrement=True,
 )
 
@@ -325,15 +292,15 @@ controls = Table(
     "controls",
     metadata,
     Column("id", Id, primary_key=True),
-    _target(),
-    _words("what"),
-    _words("who"),
-    _words("note"),
-    _real("asked_at", nullable=False),
-    _real("taken_at"),
-    _json("payload", nullable=True),
+    target_column(),
+    words("what"),
+    words("who"),
+    words("note"),
+    real("asked_at", nullable=False),
+    real("taken_at"),
+    json_column("payload", nullable=True),
     Column("result", Text),
-    _experiment(),
+    experiment_column(),
     one_of("what", Ask),
     Index(None, "target", "taken_at"),
     sqlite_autoincrement=True,
@@ -343,10 +310,10 @@ heartbeats = Table(
     "heartbeats",
     metadata,
     Column("daemon_id", Text, primary_key=True),
-    _target(primary_key=True),
-    _real("beat_at", nullable=False),
-    _words("sentence"),
-    _words("mode"),
+    target_column(primary_key=True),
+    real("beat_at", nullable=False),
+    words("sentence"),
+    words("mode"),
     Column("cycles", BigInteger, nullable=False),
     one_of("mode", Mode),
 )

@@ -13,7 +13,7 @@ from autotuner.domain.errors import ConfigError
 from autotuner.domain.experiment import Experiment
 from autotuner.domain.knobs import KnobSpace
 from autotuner.domain.mode import Mode
-from autotuner.domain.ports import LiveSettings
+from autotuner.domain.ports import LiveSettings, Proposal
 from autotuner.history.records import Ask, Control, DecisionOutcome
 from autotuner.history.store import History
 from autotuner.journal.facts import facts_of
@@ -91,9 +91,15 @@ class Journal:
             return self._record(before, decision, seen, now)
 
     def experiment(
-        self, experiment: Experiment, now: float, predicted_effect: float | None = None
+        self, experiment: Experiment, now: float, proposal: Proposal | None = None
     ) -> None:
-        self._history.record_experiment(experiment, at=now, predicted_effect=predicted_effect)
+        """The experiment as it is now; with the reason of the `proposal` that it tests."""
+        self._history.record_experiment(
+            experiment,
+            at=now,
+            predicted_effect=_predicted(proposal),
+            explanation=proposal.explanation if proposal else None,
+        )
 
     def applied(self, number: int, now: float, generation: int) -> None:
         self._history.decision_done(number, DecisionOutcome.APPLIED, now, generation=generation)
@@ -138,7 +144,7 @@ class Journal:
             self._keep(seen.live, decision.state, now)
         experiment = decision.concluded or decision.state.experiment
         if experiment is not None and experiment != before.experiment:
-            self.experiment(experiment, now, _predicted(decision))
+            self.experiment(experiment, now, decision.proposal)
         if decision.state.incumbent != before.incumbent:
             self._record_incumbent(decision, now)
         self._record_quarantine(before, decision, now)
@@ -190,22 +196,23 @@ class Journal:
         )
 
     def _record_quarantine(self, before: TunerState, decision: Decision, now: float) -> None:
+        """Settings of the test that ended here which are not to be tried for a while."""
         ended = decision.concluded
-        if ended is None:
-            return
-        digest = ended.treatment.digest
-        until = decision.state.quarantined.get(digest)
-        if until is None or until == before.quarantined.get(digest):
-            return
-        self._history.quarantine(
-            self._options.target,
-            ended.treatment,
-            reason=decision.reason,
-            at=now,
-            until=until if math.isfinite(until) else None,
-        )
+        for settings in (ended.control, ended.treatment) if ended is not None else ():
+            until = decision.state.quarantined.get(settings.digest)
+            if until is None or until == before.quarantined.get(settings.digest):
+                continue
+            undone = ended is not None and settings == ended.control
+            why = "it had saved more than the goal's attainment allows; " if undone else ""
+            self._history.quarantine(
+                self._options.target,
+                settings,
+                reason=f"{why}{decision.reason}",
+                at=now,
+                until=until if math.isfinite(until) else None,
+            )
 
 
-def _predicted(decision: Decision) -> float | None:
-    effect = decision.proposal.predicted_effect if decision.proposal else None
+def _predicted(proposal: Proposal | None) -> float | None:
+    effect = proposal.predicted_effect if proposal else None
     return effect if effect is not None and math.isfinite(effect) else None

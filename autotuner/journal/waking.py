@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from autotuner.abtest.noise import noise_after
@@ -13,7 +14,7 @@ from autotuner.history.records import DecisionOutcome, ExperimentSummary
 from autotuner.history.store import History
 from autotuner.journal.facts import evidence_since, workload_of
 from autotuner.journal.options import JournalOptions
-from autotuner.tuner import TunerState
+from autotuner.tuner import TunerState, needs_rebuild, rebuild_s
 
 _MAX_PAST = 200  # chosen: tests, and incumbents, that a start looks back at
 _CUT_SHORT = "the daemon ended in the middle of the test; the incumbent is put back"
@@ -51,6 +52,7 @@ class Waking:
             tuned_for=workload_of(facts),
             evidence_since=evidence_since(facts),
             previous=self._previous(incumbent),
+            rebuild_s=self._rebuild_s(),
         )
 
     def _incumbent(self, live: LiveSettings, running: Settings, mode: Mode, now: float) -> Settings:
@@ -92,7 +94,7 @@ class Waking:
         """
         summaries = self.history.experiments(target=self.options.target, limit=_MAX_PAST)
         return tuple(
-            PastTrial(s.control, s.treatment, s.effect, s.verdict)
+            PastTrial(s.control, s.treatment, s.effect, s.verdict, s.low, s.high, s.outcome, s.id)
             for s in reversed(summaries)
             if s.verdict not in (None, Verdict.ABORTED)
             and not (s.verdict is Verdict.ACCEPTED and s.control == incumbent)
@@ -103,6 +105,14 @@ class Waking:
     def _last_test(self) -> Experiment | None:
         last = self.history.experiments(target=self.options.target, limit=1)
         return self.history.experiment(last[0].id) if last else None
+
+    def _rebuild_s(self) -> float:
+        """What the last test of a knob that is not live saw a change take; NaN without one."""
+        summaries = self.history.experiments(target=self.options.target, limit=_MAX_PAST)
+        rebuilt = (s.id for s in summaries if needs_rebuild(self.space, s.control, s.treatment))
+        last = next(rebuilt, None)
+        test = self.history.experiment(last) if last is not None else None
+        return math.nan if test is None else rebuild_s(test, self.space)
 
     def _previous(self, incumbent: Settings) -> Settings | None:
         """The incumbent before this one, where there was another."""

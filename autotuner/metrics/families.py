@@ -46,6 +46,8 @@ WORKER = Family(
         "preemptions": ("num_preemptions_total",),
         "step_decode_seqs": ("step_decode_seqs_total",),
         "step_prefill_tokens": ("step_prefill_tokens_total",),
+        "prefix_looked_up": ("prefix_cache_queries_total",),
+        "prefix_found": ("prefix_cache_hits_total",),
     },
     gauges={
         "running": ("num_requests_running",),

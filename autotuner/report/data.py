@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from autotuner.domain.experiment import Arm, Experiment, Pair, Plan, Slot, SlotOutcome
+from autotuner.domain.explanation import Explanation
 from autotuner.domain.measures import measure
 from autotuner.report.facts import (
     GuardrailFact,
@@ -21,26 +22,31 @@ from autotuner.report.facts import (
     power,
     toll,
 )
+from autotuner.report.reasons import reasons
 from autotuner.report.words import words
 
 FORMAT = 1
 
 
-def report_data(experiment: Experiment, ended_at: float | None) -> dict[str, Any]:
+def report_data(
+    experiment: Experiment, ended_at: float | None, why: Explanation | None = None
+) -> dict[str, Any]:
     """The report as plain values; what is not known, or has no end, is null.
 
-    `ended_at`: on the clock of `experiment.started_at`; None while the test runs.
+    `ended_at`: on the clock of `experiment.started_at`; None while the test runs. `why`: the
+    proposal's reason, where it had one.
 
     Keys: `format` (1); `id`, `target`, `phase`, `running`, `aa`, `confirms`, `proposer`,
-    `rationale`; `started_at`, `ended_at` (s since the epoch), `duration_s`; `control`,
-    `treatment` (settings), `changed` ({knob: [control, treatment]}); `plan`; `outcome` (the
-    primary measure); `verdict` (null while the test runs: verdict, reason, pairs, effect, low,
-    high, confidence); `words` (headline, tried, happened, sure, guarded, cost, reason);
-    `cost` (per arm: requests, good, failed, suffered; `extra_suffering`); `slots`, `pairs`,
-    `looks` (one per counted pair, in order), `guardrails` (where each stands), `excluded`,
-    `power`. Effects, bounds, differences and margins as shifts are in the outcome's or the
-    guardrail's units, log units where `link` is log_ratio; positive is better. Shares and
-    confidences are 0..1; times of slots are on the target's clock.
+    `rationale`; `started_at`, `ended_at` (s since the epoch), `duration_s`; `control`, `treatment`
+    (settings), `changed` ({knob: [control, treatment]}); `plan`; `outcome` (the primary measure);
+    `verdict` (null while the test runs: verdict, reason, pairs, effect, low, high, confidence);
+    `words` (headline, tried, happened, sure, guarded, cost, reason); `cost` (per arm: requests,
+    good, failed, suffered; `extra_suffering`); `slots`, `pairs`, `looks` (one per counted pair, in
+    order), `guardrails` (where each stands), `excluded`, `power`; `explanation` (null without
+    `why`: seen, effect, low, high, incumbent, candidate, nearest, method, considered, model_note,
+    and the same as `words`). Effects, bounds, differences and margins as shifts are in the
+    outcome's or the guardrail's units, log units where `link` is log_ratio; positive is better.
+    Shares and confidences are 0..1; times of slots are on the target's clock.
     """
     ended = experiment.conclusion
     data = {
@@ -70,6 +76,7 @@ def report_data(experiment: Experiment, ended_at: float | None) -> dict[str, Any
         "guardrails": [_guardrail(fact) for fact in guardrail_facts(experiment)],
         "excluded": [asdict(one) for one in exclusions(experiment)],
         "power": _power(experiment),
+        "explanation": None if why is None else _explanation(experiment, why),
     }
     return {name: _plain(value) for name, value in data.items()}
 
@@ -77,6 +84,14 @@ def report_data(experiment: Experiment, ended_at: float | None) -> dict[str, Any
 def _changed(experiment: Experiment) -> dict[str, list[Any]]:
     changed = experiment.treatment.changed_from(experiment.control)
     return {name: [experiment.control.get(name), new] for name, new in changed.items()}
+
+
+def _explanation(experiment: Experiment, why: Explanation) -> dict[str, Any]:
+    """Effects in the units of the goal's objective, as the proposer gave them."""
+    named = {name: dict(getattr(why, name)) for name in ("seen", "incumbent", "candidate")}
+    nearest = [{**vars(near), "changes": dict(near.changes)} for near in why.nearest]
+    said = dict(reasons(experiment, why).paragraphs)
+    return {**vars(why), **named, "nearest": nearest, "words": said}
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
@@ -118,7 +133,7 @@ def _outcome(outcome: SlotOutcome) -> dict[str, Any]:
 
 def _slot(slot: Slot, plan: Plan) -> dict[str, Any]:
     seen = slot.outcome
-    value = math.nan if seen is None else measure(plan.outcome).value(seen, plan.price_per_hour)
+    value = math.nan if seen is None else measure(plan.outcome).value(seen, plan.upkeep(slot.arm))
     return {
         "index": slot.index,
         "arm": slot.arm,
@@ -142,8 +157,8 @@ def _pair(pair: Pair, plan: Plan) -> dict[str, Any]:
         "difference": pair.difference,
         "adjustment": pair.adjustment,
         "adjusted": pair.adjusted,
-        "control": value(pair.control, plan.price_per_hour),
-        "treatment": value(pair.treatment, plan.price_per_hour),
+        "control": value(pair.control, plan.upkeep(Arm.CONTROL)),
+        "treatment": value(pair.treatment, plan.upkeep(Arm.TREATMENT)),
     }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
+from autotuner.abtest.standing import Standing
 from autotuner.domain.experiment import Experiment, Look
 from autotuner.domain.measures import Measure, measure
 from autotuner.report.canvas import (
@@ -25,7 +26,6 @@ from autotuner.report.canvas import (
 from autotuner.report.facts import (
     GuardrailFact,
     Power,
-    Standing,
     guardrail_facts,
     harm_confidences,
     kept_confidences,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from autotuner.abtest.design import needed_pairs, smallest_size
 from autotuner.abtest.exclusion import MATE
+from autotuner.abtest.standing import Standing, looks_at, standing
 from autotuner.domain.experiment import (
     Arm,
     Experiment,
@@ -19,20 +19,12 @@ from autotuner.domain.experiment import (
     Look,
     Slot,
     SlotOutcome,
+    Upkeep,
 )
 from autotuner.domain.measures import Measure, measure
 
 # Chosen: effects from a quarter of the pair noise to four times it; beyond, nothing changes.
 _POWER_SIZES = tuple(float(g) for g in np.geomspace(0.25, 4, 25))
-
-
-class Standing(StrEnum):
-    """Where a guardrail stands. UNPROVEN: measured, and neither kept nor broken for sure."""
-
-    KEPT = "kept"
-    BROKEN = "broken"
-    UNPROVEN = "not proven"
-    UNMEASURED = "not measured"
 
 
 @dataclass(frozen=True)
@@ -136,9 +128,9 @@ def slot_end(slot: Slot, experiment: Experiment) -> float:
     return max(t for t in known if t is not None)
 
 
-def mean_value(measure: Measure, outcomes: Iterable[SlotOutcome], price: float) -> float:
+def mean_value(measure: Measure, outcomes: Iterable[SlotOutcome], takes: Upkeep) -> float:
     """The mean over slots, of those where it was measured; NaN where there is none."""
-    values = [measure.value(outcome, price) for outcome in outcomes]
+    values = [measure.value(outcome, takes) for outcome in outcomes]
     known = [value for value in values if math.isfinite(value)]
     return math.fsum(known) / len(known) if known else math.nan
 
@@ -191,24 +183,15 @@ def _root_reason(text: str) -> str:
 
 
 def _guardrail_fact(experiment: Experiment, guardrail: Guardrail) -> GuardrailFact:
-    name, looks = guardrail.measure, experiment.looks
-    seen = [g for look in looks for g in look.guardrails if g.measure == name]
-    last = seen[-1] if seen else None
-    kept = kept_confidences(looks, name)
-    standing = _standing(experiment, seen)
-    return GuardrailFact(guardrail, measure(name), last, standing, kept[-1] if kept else 0.0)
-
-
-def _standing(experiment: Experiment, seen: list[GuardrailLook]) -> Standing:
-    plan = experiment.plan
-    watched = 1 + len(plan.guardrails)  # the primary is watched too
-    if not seen or seen[-1].pairs == 0:
-        return Standing.UNMEASURED
-    if max(g.log_e_broken for g in seen) >= math.log(watched / plan.alpha):
-        return Standing.BROKEN
-    if max(g.log_e_kept for g in seen) >= -math.log(plan.alpha):
-        return Standing.KEPT
-    return Standing.UNPROVEN
+    name, seen = guardrail.measure, looks_at(experiment, guardrail)
+    kept = kept_confidences(experiment.looks, name)
+    return GuardrailFact(
+        guardrail,
+        measure(name),
+        seen[-1] if seen else None,
+        standing(experiment, guardrail),
+        kept[-1] if kept else 0.0,
+    )
 
 
 def _confidences(logs: Iterable[float]) -> tuple[float, ...]:

@@ -9,11 +9,13 @@ from functools import lru_cache
 from importlib.resources import files
 
 from autotuner.domain.experiment import Experiment, Verdict
+from autotuner.domain.explanation import Explanation
 from autotuner.report.captions import alternative, caption
 from autotuner.report.facts import is_aa
 from autotuner.report.figure import Panel, panel_svg, panels
 from autotuner.report.markup import Html, element, joined, shown
 from autotuner.report.palette import ROLES
+from autotuner.report.reasons import reasons
 from autotuner.report.tables import (
     arms_table,
     guardrails_table,
@@ -42,8 +44,8 @@ _READING = (
 )
 
 
-def page(experiment: Experiment, ended_at: float | None) -> str:
-    """The whole page as text."""
+def page(experiment: Experiment, ended_at: float | None, why: Explanation | None = None) -> str:
+    """The whole page as text; with `why` the candidate was tried, where that is known."""
     told = words(experiment, ended_at)
     title = f"{told.headline} · {experiment.target} · {experiment.id}"
     head = joined(
@@ -55,7 +57,7 @@ def page(experiment: Experiment, ended_at: float | None) -> str:
             element("style", Html(_style())),
         )
     )
-    main = element("main", *_sections(experiment, told, ended_at))
+    main = element("main", *_sections(experiment, told, ended_at, why))
     body = element("body", main, element("footer", element("p", _beside(), _class="meta")))
     return f"<!doctype html>\n{element('html', element('head', head), body, lang='en').text}\n"
 
@@ -66,9 +68,13 @@ def content_policy() -> str:
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
-def _sections(experiment: Experiment, told: Words, ended_at: float | None) -> tuple[Html, ...]:
+def _sections(
+    experiment: Experiment, told: Words, ended_at: float | None, why: Explanation | None
+) -> tuple[Html, ...]:
+    reason = () if why is None else (_section("Why it was tried", *_why(experiment, why)),)
     return (
         _verdict(experiment, told, ended_at),
+        *reason,
         _section("Figures", *(_figure(panel, experiment) for panel in panels(experiment))),
         _section("Arms", arms_table(experiment)),
         _section("Guardrails", guardrails_table(experiment)),
@@ -106,6 +112,12 @@ def _verdict(experiment: Experiment, told: Words, ended_at: float | None) -> Htm
             ),
         )
     )
+
+
+def _why(experiment: Experiment, why: Explanation) -> tuple[Html, ...]:
+    said = reasons(experiment, why).paragraphs
+    listed = (Html(element("dt", a).text + element("dd", b).text) for a, b in said)
+    return (element("dl", joined(listed)),)
 
 
 def _when(experiment: Experiment, ended_at: float | None) -> str:

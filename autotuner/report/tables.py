@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from autotuner.abtest.exclusion import MATE
 from autotuner.abtest.wording import percent
-from autotuner.domain.experiment import Arm, Experiment, Pair, Slot
+from autotuner.domain.experiment import Arm, Experiment, Pair, Plan, Slot
 from autotuner.domain.measures import MEASURES, Measure, measure
 from autotuner.report.facts import GuardrailFact, guardrail_facts, mean_value, slot_end, toll
 from autotuner.report.markup import Column, Content, Html, table
@@ -118,11 +118,12 @@ def _toll_rows(experiment: Experiment) -> Iterator[tuple[Content, ...]]:
 
 
 def _measure_rows(experiment: Experiment) -> Iterator[tuple[Content, ...]]:
-    price = experiment.plan.price_per_hour
     for one in MEASURES.values():
         values = [
             mean_value(
-                one, (s.outcome for s in experiment.slots if s.arm is arm and s.outcome), price
+                one,
+                (s.outcome for s in experiment.slots if s.arm is arm and s.outcome),
+                experiment.plan.upkeep(arm),
             )
             for arm in (Arm.CONTROL, Arm.TREATMENT)
         ]
@@ -153,15 +154,16 @@ def _pair_row(experiment: Experiment, number: int, covariates: bool) -> tuple[Co
         after = (*bounds, percent(look.confidence))
     return (
         str(pair.index),
-        *_sides(pair, one, plan.price_per_hour),
+        *_sides(pair, one, plan),
         _effect(one, pair.difference),
         *((_effect(one, pair.adjusted),) if covariates else ()),
         *after,
     )
 
 
-def _sides(pair: Pair, one: Measure, price: float) -> tuple[str, str]:
-    control, treatment = one.value(pair.control, price), one.value(pair.treatment, price)
+def _sides(pair: Pair, one: Measure, plan: Plan) -> tuple[str, str]:
+    control = one.value(pair.control, plan.upkeep(Arm.CONTROL))
+    treatment = one.value(pair.treatment, plan.upkeep(Arm.TREATMENT))
     return value_text(one, control), value_text(one, treatment)
 
 
@@ -178,7 +180,7 @@ def _slot_row(
     )
     served: tuple[str, ...] = (DASH,) * (4 if outcome.name == "attainment" else 5)
     if seen is not None:
-        value = outcome.value(seen, experiment.plan.price_per_hour)
+        value = outcome.value(seen, experiment.plan.upkeep(slot.arm))
         main = () if outcome.name == "attainment" else (value_text(outcome, value),)
         served = (
             str(seen.requests), str(seen.requests - seen.good), str(seen.failed), *main,

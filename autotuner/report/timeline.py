@@ -44,7 +44,7 @@ def _values(axis: Axes, test: Experiment) -> None:
     scale = 100.0 if outcome.unit == "share" else 1.0
     for slot in test.slots:
         seen = slot.outcome
-        value = math.nan if seen is None else outcome.value(seen, plan.price_per_hour)
+        value = math.nan if seen is None else outcome.value(seen, plan.upkeep(slot.arm))
         if math.isfinite(value):
             _value(axis, test, slot, scale * value)
     axis.set_ylabel(_axis_label(outcome))

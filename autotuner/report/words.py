@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from autotuner.abtest.standing import Standing
 from autotuner.abtest.wording import percent
 from autotuner.domain.experiment import Arm, Design, Experiment, Look, Verdict
 from autotuner.domain.measures import Measure, measure
 from autotuner.report.facts import (
     GuardrailFact,
-    Standing,
     duration_s,
     exclusions,
     extra_suffering,
@@ -124,18 +124,19 @@ def _tried(experiment: Experiment) -> str:
 
 
 def _happened(experiment: Experiment) -> str:
-    outcome, price = measure(experiment.plan.outcome), experiment.plan.price_per_hour
+    outcome, takes = measure(experiment.plan.outcome), experiment.plan.upkeep
     if not experiment.pairs:
         nothing = "No pair has been counted, so nothing is known of the effect."
         return f"{nothing} {_spoiled(experiment)}".rstrip()
     effect = _last(experiment).effect
-    control = mean_value(outcome, (pair.control for pair in experiment.pairs), price)
-    treatment = mean_value(outcome, (pair.treatment for pair in experiment.pairs), price)
-    pairs = count_text(len(experiment.pairs), "pair")
+    pairs = experiment.pairs
+    control = mean_value(outcome, (p.control for p in pairs), takes(Arm.CONTROL))
+    treatment = mean_value(outcome, (p.treatment for p in pairs), takes(Arm.TREATMENT))
+    counted = count_text(len(pairs), "pair")
     adjusted = ", covariates taken out" if experiment.plan.covariates else ""
     text = (
         f"{_capital(outcome.words)} {change_text(outcome, effect)} under the treatment (mean of "
-        f"{pairs}{adjusted}): {value_text(outcome, control)} under the control, "
+        f"{counted}{adjusted}): {value_text(outcome, control)} under the control, "
         f"{value_text(outcome, treatment)} under the treatment. {_spoiled(experiment)}"
     )
     return text.rstrip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autotuner.tuner.brain import Tuner
+from autotuner.tuner.rebuilds import needs_rebuild, rebuild_s
 from autotuner.tuner.values import (
     Action,
     Decision,
@@ -24,4 +25,6 @@ __all__ = [
     "Tuner",
     "TunerState",
     "WorkloadMark",
+    "needs_rebuild",
+    "rebuild_s",
 ]

@@ -32,8 +32,8 @@ class Moment:
         return prepared(base, candidate, effect, self.state, self.seen, self.rules)
 
     def with_noise(self, state: TunerState, noise: Noise | None) -> TunerState:
-        """Kept for the tests to come, where it is that of the policy's own measure."""
-        return replace(state, noise=noise) if noise and noise.suits(self.rules.plan) else state
+        """Kept for the tests to come, where it is that of the goal's own measure."""
+        return replace(state, noise=noise) if noise and noise.suits(self.rules.main_plan) else state
 
 
 def unfit(moment: Moment, candidate: Settings, *, stepwise: bool = False) -> str | None:

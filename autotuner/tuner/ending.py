@@ -9,6 +9,8 @@ from autotuner.abtest.noise import noise_after, settling_s
 from autotuner.abtest.planning import Noise
 from autotuner.domain.experiment import Conclusion, Experiment, Verdict
 from autotuner.domain.ports import PastTrial
+from autotuner.tuner.aims import undoes_a_saving
+from autotuner.tuner.rebuilds import rebuild_s
 from autotuner.tuner.values import Action, Decision, Observation, Rules, TunerState
 from autotuner.tuner.workload import accepted_under
 
@@ -45,7 +47,7 @@ def after(
     """
     verdict = conclusion_of(ended).verdict
     accepted = verdict is Verdict.ACCEPTED and not is_aa(ended)
-    first = accepted and rules.confirm and not ended.plan.confirms
+    first = accepted and _only_first(ended, rules)
     tests, won = _counts(state, ended)
     known = replace(
         state,
@@ -55,10 +57,16 @@ def after(
         quarantined=_quarantined(state, ended, now, rules),
         to_confirm=ended if first else None,
         noise=_noise(state, ended, seen, rules),
+        rebuild_s=rebuild_s(ended, rules.space, state.rebuild_s),
         tests=tests,
         accepted=won,
     )
     return accepted_under(known, ended.treatment, seen.traffic) if accepted and not first else known
+
+
+def _only_first(ended: Experiment, rules: Rules) -> bool:
+    """Whether another test has to confirm what this one says."""
+    return rules.confirm and not ended.plan.confirms
 
 
 def conclusion_of(ended: Experiment) -> Conclusion:
@@ -86,17 +94,33 @@ def _past(state: TunerState, ended: Experiment) -> tuple[PastTrial, ...]:
         return state.past
     return (
         *state.past,
-        PastTrial(ended.control, ended.treatment, verdict.effect, verdict.verdict),
+        PastTrial(
+            ended.control,
+            ended.treatment,
+            verdict.effect,
+            verdict.verdict,
+            verdict.low,
+            verdict.high,
+            ended.plan.outcome,
+            ended.id,
+        ),
     )
 
 
 def _quarantined(
     state: TunerState, ended: Experiment, now: float, rules: Rules
 ) -> Mapping[str, float]:
-    """Without what has expired, with the candidate where it did harm."""
+    """Without what has expired, with the candidate where it did harm.
+
+    With the control where it had saved too much: a saving goal would ask for it again and again.
+    """
     held = {digest: until for digest, until in state.quarantined.items() if until > now}
-    if conclusion_of(ended).verdict is Verdict.HARMFUL and not is_aa(ended):
-        held[ended.treatment.digest] = now + rules.quarantine_s
+    verdict, until = conclusion_of(ended).verdict, now + rules.quarantine_s
+    if verdict is Verdict.HARMFUL and not is_aa(ended):
+        held[ended.treatment.digest] = until
+    kept = verdict is Verdict.ACCEPTED and not is_aa(ended) and not _only_first(ended, rules)
+    if kept and undoes_a_saving(ended, rules):
+        held[ended.control.digest] = until
     return held
 
 
@@ -114,7 +138,8 @@ def _counts(state: TunerState, ended: Experiment) -> tuple[int, int]:
 
 
 def _noise(state: TunerState, ended: Experiment, seen: Observation, rules: Rules) -> Noise | None:
-    same = (ended.plan.outcome, ended.plan.design) == (rules.plan.outcome, rules.plan.design)
+    main = rules.main_plan
+    same = (ended.plan.outcome, ended.plan.design) == (main.outcome, main.design)
     if not (rules.plan_from_noise and same):
         return state.noise
     noise = noise_after(ended, state.noise)

@@ -11,6 +11,7 @@ from autotuner.abtest.noise import noise_from, past_of
 from autotuner.abtest.outcome import active_guardrails
 from autotuner.abtest.planning import Noise, feasible, planned
 from autotuner.domain.experiment import Experiment, Plan
+from autotuner.domain.goals import devices_of
 from autotuner.domain.knobs import KnobSpace, Settings
 from autotuner.tuner.values import Fdr, Observation, Rules, TunerState
 
@@ -48,7 +49,15 @@ def prepared(
     """The plan of a test of `candidate`; `effect` is the improvement hoped for, where known."""
     altered = answers_change(rules.space, state.incumbent, candidate)
     alpha = base.alpha if candidate == state.incumbent else next_level(base.alpha, state, rules)
-    plan = replace(base, guardrails=active_guardrails(base, altered), alpha=alpha)
+    engines = rules.replicas / base.design.lanes
+    running = {} if seen.live is None else seen.live.settings
+    plan = replace(
+        base,
+        guardrails=active_guardrails(base, altered),
+        alpha=alpha,
+        control_devices=engines * devices_of({**running, **state.incumbent}),
+        treatment_devices=engines * devices_of({**running, **candidate}),
+    )
     noise = measured(plan, state, seen, rules)
     return Prepared(plan if noise is None else planned(plan, noise, effect), noise)
 

@@ -6,12 +6,15 @@ from dataclasses import replace
 
 from autotuner.abtest.planning import described
 from autotuner.domain.experiment import Experiment
+from autotuner.domain.goals import GoalKind, devices_of
 from autotuner.domain.knobs import Settings
 from autotuner.domain.mode import Mode
 from autotuner.domain.ports import Proposal, ProposalContext, Proposer
+from autotuner.tuner.aims import Aim, aim_of, hoped_for
 from autotuner.tuner.candidates import Moment, experiment_on, started, unfit
 from autotuner.tuner.declared import answered
 from autotuner.tuner.plans import confirming, still_measuring
+from autotuner.tuner.rebuilds import needs_rebuild, too_late
 from autotuner.tuner.values import Action, Decision, Observation, Rules, TunerState
 from autotuner.tuner.words import difference, seed_of
 from autotuner.tuner.workload import drifted, forgotten
@@ -66,17 +69,25 @@ def _on_our_own(moment: Moment, proposer: Proposer) -> Decision:
     if moves := drifted(state, traffic, now, rules):
         why = f"the workload moved ({moves}): what was learnt under the old one is forgotten"
         return Decision(Action.HOLD, why, forgotten(state, moves, traffic, now))
-    if traffic.attainment >= rules.goal_attainment and moment.seen.overload is None:
-        met = f"attainment {traffic.attainment:.1%} meets the goal of {rules.goal_attainment:.1%}"
-        return Decision(Action.HOLD, met, state)
+    aim = aim_of(traffic, moment.seen, rules)
+    if isinstance(aim, str):
+        return Decision(Action.HOLD, aim, state)
     if rules.retest and state.retest and state.previous is not None:
         again = _retested(state.previous, state.retest)
-        return _tested(replace(moment, state=replace(state, retest="")), again)
-    proposal = proposer.propose(_context(moment))
+        return _tested(replace(moment, state=replace(state, retest="")), again, aim)
+    proposal = proposer.propose(_context(moment, aim))
     if proposal is None:
-        text = "no candidate promises a gain that is worth a test"
+        text = f"no candidate promises {_GAINS[aim.goal.kind]} that is worth a test"
         return Decision(Action.HOLD, text, _resting(moment))
-    return _tested(moment, proposal)
+    return _tested(moment, proposal, aim)
+
+
+_GAINS = {
+    GoalKind.GOODPUT: "a gain",
+    GoalKind.COST: "a lower cost",
+    GoalKind.ENERGY: "a lower use of energy",
+    GoalKind.DEVICES: "a use of fewer devices",
+}
 
 
 def _retested(previous: Settings, moves: str) -> Proposal:
@@ -85,13 +96,28 @@ def _retested(previous: Settings, moves: str) -> Proposal:
     return Proposal(previous, "retest", why)
 
 
-def _tested(moment: Moment, proposal: Proposal) -> Decision:
-    state, candidate, effect = moment.state, proposal.settings, proposal.predicted_effect
+def _pointless(moment: Moment, candidate: Settings, aim: Aim) -> str | None:
+    """Why a candidate that is fit can't be worth its test, whatever it does to requests."""
+    state, seen = moment.state, moment.seen
+    if needs_rebuild(moment.rules.space, state.incumbent, candidate):
+        late = too_late(state.rebuild_s, seen.steady_for_s)
+        if late is not None:
+            return f"{difference(candidate, state.incumbent)}: {late}"
+    if aim.goal.kind is GoalKind.DEVICES and devices_of(candidate) >= devices_of(state.incumbent):
+        return f"{difference(candidate, state.incumbent)} frees no device"
+    return None
+
+
+def _tested(moment: Moment, proposal: Proposal, aim: Aim) -> Decision:
+    state, candidate = moment.state, proposal.settings
+    effect = hoped_for(aim, proposal, state.incumbent)
+    proposal = replace(proposal, predicted_effect=effect)
     resting = _resting(moment)
-    if refusal := unfit(moment, candidate, stepwise=True):
+    unfitness = unfit(moment, candidate, stepwise=True)
+    if refusal := unfitness or _pointless(moment, candidate, aim):
         text = f"the proposal is not tested: {refusal}"
         return Decision(Action.HOLD, text, resting, proposal=proposal)
-    ready = moment.prepared(moment.rules.plan, candidate, effect)
+    ready = moment.prepared(aim.plan, candidate, effect)
     resting = moment.with_noise(resting, ready.noise)
     if refusal := ready.obstacle(effect, moment.rate_rps):
         return Decision(Action.HOLD, refusal, resting, proposal=proposal)
@@ -109,7 +135,7 @@ def _resting(moment: Moment) -> TunerState:
     return replace(moment.state, idle_until=moment.now + moment.rules.retry_s)
 
 
-def _context(moment: Moment) -> ProposalContext:
+def _context(moment: Moment, aim: Aim) -> ProposalContext:
     state, seen, traffic, rules = moment.state, moment.seen, moment.traffic, moment.rules
     return ProposalContext(
         space=rules.space,
@@ -123,4 +149,7 @@ def _context(moment: Moment) -> ProposalContext:
         past=state.past,
         quarantined=state.banned(moment.now),
         seed=seed_of(rules.target, moment.now),
+        goal=aim.goal,
+        rebuild_s=state.rebuild_s,
+        horizon_s=seen.steady_for_s,
     )

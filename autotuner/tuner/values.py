@@ -10,6 +10,7 @@ from enum import StrEnum
 from autotuner.abtest.planning import Noise
 from autotuner.domain.declaration import Declaration
 from autotuner.domain.experiment import Experiment, Plan
+from autotuner.domain.goals import Goal
 from autotuner.domain.knobs import KnobSpace, Settings
 from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LiveSettings, PastTrial, Proposal, Workload
@@ -46,6 +47,8 @@ class Rules:
 
     `plan_from_noise`: slots, washout and noise of a test follow from the incumbent's traffic of
     the last `noise_s`. `confirm`: an accepted candidate must win a second test before it stays.
+    `plan`: of a test of something that serves better; `saving`: of one that takes less, where the
+    goal is a saving. `replicas`: engines that share the target's load.
     The workload has drifted when its rate or lengths were `drift_factor` times as large or small
     for `drift_hold_s`; `retest`: the incumbent is then tested against the settings before it.
     """
@@ -54,7 +57,7 @@ class Rules:
     space: KnobSpace
     slo: SLO
     plan: Plan
-    goal_attainment: float = 0.99
+    goal: Goal = field(default_factory=Goal)
     min_requests: int = 30
     pause_s: float = 60.0
     retry_s: float = 300.0
@@ -66,6 +69,13 @@ class Rules:
     drift_factor: float = math.inf
     drift_hold_s: float = 900.0
     retest: bool = False
+    saving: Plan | None = None
+    replicas: int = 1
+
+    @property
+    def main_plan(self) -> Plan:
+        """The plan that tests have where the goal's attainment is met."""
+        return self.plan if self.saving is None else self.saving
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,8 @@ class Observation:
     `exposures` may be missing. `probes`, `feedback` and `readings` go back to the running
     experiment's first slot; `recent` goes back `Rules.noise_s`, whatever settings were met, and
     is needed only between tests. `declared` is the oldest test that a person asked for. `overload`
-    says why the load that is forecast exceeds what the settings in force can serve.
+    says why the load that is forecast exceeds what the settings in force can serve. `steady_for_s`:
+    for how long the forecast leaves the load as it is; inf where none says otherwise.
     """
 
     live: LiveSettings | None
@@ -102,6 +113,7 @@ class Observation:
     recent: tuple[Exposure, ...] = ()
     declared: Declaration | None = None
     overload: str | None = None
+    steady_for_s: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,8 @@ class TunerState:
     `to_confirm`: an accepted experiment whose candidate must win once more. `tests`, `accepted`:
     counts over the target's history. `noise`: what was last measured. `tuned_for`: the workload at
     which the incumbent was accepted; `moved_since`: since when it has been another one.
-    `previous`: the incumbent before this one; `retest`: why it is to be tried again.
+    `previous`: the incumbent before this one; `retest`: why it is to be tried again. `rebuild_s`:
+    what the last test of a knob that is not live saw a change take; NaN where none was seen.
     """
 
     incumbent: Settings
@@ -147,6 +160,7 @@ class TunerState:
     evidence_since: float = 0.0  # tests that ended before it say nothing of today's workload
     previous: Settings | None = None
     retest: str = ""
+    rebuild_s: float = math.nan
 
     def banned(self, now: float) -> frozenset[str]:
         """The digests that are not to be tried at `now`."""

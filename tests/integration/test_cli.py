@@ -28,6 +28,8 @@ def autotuner(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["experiment", "run", "absent.yaml", "-c", "good.yaml"], "absent.yaml: can't be read"),
         (["experiment", "aa", "-c", "good.yaml", "-t", "b"], "--target='b': unknown"),
         (["experiment", "stop", "-c", "good.yaml"], "no test runs on a: nothing to stop"),
+        (["silence", "end", "7", "-c", "good.yaml"], "silence 7: there is none"),
+        (["silence", "add", "-c", "good.yaml", "--for", "2", "-m", "x"], "--for='2': a unit"),
         (["study", "run", "nothing"], "study='nothing': unknown"),
         (["simulate", "--policy", "nothing"], "policy='nothing': no such file"),
         (["simulate", "--max-num-seqs", "3"], "max_num_seqs=3: not a level"),
@@ -48,7 +50,8 @@ def test_a_mistake_is_a_sentence_and_no_traceback(
 
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = autotuner("--help", cwd=tmp_path)
-    for name in ("demo", "run", "status", "pause", "resume", "rollback", "experiment", "history"):
+    names = ("demo", "run", "status", "pause", "resume", "rollback", "experiment", "history")
+    for name in (*names, "silence"):
         assert name in done.stdout
     assert done.returncode == 0
 

@@ -22,8 +22,8 @@ def test_the_wheel_holds_what_the_daemon_needs_and_no_second_name(tmp_path: Path
     assert {top for top in tops if not top.endswith(".dist-info")} == {"autotuner"}
     for name in (
         "autotuner/policies/default.yaml",
-        "autotuner/policies/agents/ppo-v1.safetensors",
-        "autotuner/policies/agents/ppo-v1.json",
+        "autotuner/policies/agents/ppo-v2.safetensors",
+        "autotuner/policies/agents/ppo-v2.json",
         "autotuner/migrations/env.py",
         "autotuner/migrations/versions/0001_first.py",
         "autotuner/py.typed",

@@ -27,8 +27,11 @@ from autotuner.domain.experiment import (
     SlotOutcome,
     Verdict,
 )
+from autotuner.domain.explanation import Explanation, NearTrial
 from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast, ForecastPoint
 from autotuner.domain.knobs import Settings
+from autotuner.domain.learning import AgentRelease, ModelCheck
+from autotuner.domain.silences import Silence
 from autotuner.history.engine import open_engine
 from autotuner.history.records import OutboxMessage
 from autotuner.history.store import History
@@ -38,6 +41,20 @@ STORED = Path(__file__).parent / "stored"
 START = 1_764_000_000.0
 OLD = Settings({"max_num_seqs": 32, "schedule_policy": "fcfs"})
 NEW = OLD.with_values(max_num_seqs=64)
+
+
+REASON = Explanation(
+    seen={"rate_rps": 4.0},
+    effect=0.2,
+    low=0.05,
+    high=float("inf"),
+    incumbent={"attainment": 0.6},
+    candidate={"attainment": 0.8},
+    nearest=(NearTrial("exp-0", {"max_num_seqs": 48}, 0.1, 0.02, 0.2, "ACCEPTED", 1),),
+    method="policy",
+    considered=12,
+    model_note="within 20% over 40 checks",
+)
 
 
 def experiment() -> Experiment:
@@ -73,7 +90,7 @@ def fill(history: History) -> None:
     history.record_target("chat", kind="worker", url="http://127.0.0.1:8000", at=START)
     history.record_agent("ppo", "1", digest="abc", info={"features": ["rate"]}, at=START)
     history.set_incumbent("chat", OLD, at=START, why="found on the target")
-    history.record_experiment(experiment(), predicted_effect=0.2)
+    history.record_experiment(experiment(), predicted_effect=0.2, explanation=REASON)
     done = history.record_decision("chat", "PROMOTE", "accepted", at=START + 121, settings=NEW)
     history.set_incumbent("chat", NEW, at=START + 122, why="accepted", experiment_id="exp-1")
     history.decision_done(done, "applied", START + 122, generation=4)
@@ -86,6 +103,21 @@ def fill(history: History) -> None:
     alert = Alert("f1", "SLOMissed", "critical", "chat", "71%", START, labels=(("tier", "slo"),))
     message = OutboxMessage("hook", "f1", "firing", {"summary": "71%"}, START)
     history.record_alert(alert, START, [message])
+    history.add_silence(
+        Silence(START, START + 7200, "ana", "moving racks", "chat", "SLOMissed", (("tier", "slo"),))
+    )
+    history.record_model_checks(
+        "chat",
+        [
+            ModelCheck(START, "ttft_s", 0.5, 0.6, OLD),
+            ModelCheck(START + 130, "effect", 0.2, 0.309, NEW, "exp-1"),
+        ],
+    )
+    history.release_agent(
+        AgentRelease(
+            START, "chat", "2", "1", "def", "agents/chat-2", "fine-tuned", 0.04, 0.06, systems=64
+        )
+    )
     history.ask("chat", "pause", "ana", START)
     wish = {"changes": {"max_num_seqs": 128}, "plan": {"max_pairs": 20}}
     history.ask("chat", "experiment", "ben", START, note="a larger batch", payload=wish)

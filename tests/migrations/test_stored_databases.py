@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 
 from autotuner.domain.errors import ConfigError
 from autotuner.domain.experiment import Verdict
+from autotuner.domain.explanation import Explanation
 from autotuner.domain.knobs import Settings
 from autotuner.domain.mode import Mode
 from autotuner.history.records import DecisionOutcome
@@ -109,6 +110,30 @@ def test_what_a_later_revision_added_reads_as_not_measured(restored: tuple[str, 
         history.close()
 
 
+def test_what_is_known_since_the_agent_learns(restored: tuple[str, str]) -> None:
+    old = restored[1] < "0004"
+    history = open_history(restored[0])
+    try:
+        assert (history.explanation("exp-1") is None) == old
+        assert len(history.silences(START)) == (0 if old else 1)
+        assert len(history.model_checks("chat", since=START)) == (0 if old else 2)
+        assert (history.current_agent("chat") is None) == old
+        (trial,) = history.trials("chat")
+        assert (trial.id, trial.low, trial.high) == ("exp-1", 0.01, math.inf)
+        # The experiment of an older version is added to, and stays what it was.
+        experiment = history.experiment("exp-1")
+        assert experiment is not None
+        history.record_experiment(experiment, explanation=Explanation(method="policy"))
+        again = history.experiment("exp-1")
+        assert again is not None
+        assert again.conclusion == experiment.conclusion
+        told = history.explanation("exp-1")
+        assert told is not None
+        assert told.method == "policy"
+    finally:
+        history.close()
+
+
 def test_a_declared_test_is_asked_of_an_upgraded_database(restored: tuple[str, str]) -> None:
     history = open_history(restored[0])
     try:
@@ -133,6 +158,7 @@ def test_going_back_and_forth_loses_only_what_is_new(restored: tuple[str, str]) 
         assert connection.execute("SELECT what FROM controls").fetchall() == [("pause",)]
         (slots,) = connection.execute("SELECT count(*) FROM v_slots").fetchone()
         assert slots == 2
+        assert connection.execute("SELECT count(*) FROM silences").fetchone() == (0,)
     history = open_history(url)
     try:
         experiment = history.experiment("exp-1")
@@ -151,9 +177,12 @@ def test_its_views_answer(restored: tuple[str, str]) -> None:
         views = [
             r[0] for r in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'")
         ]
-        assert len(views) == 7
-        silent = [v for v in views if not connection.execute(f"SELECT * FROM {v}").fetchall()]
-        assert silent == (["v_guardrails"] if revision < "0003" else [])
+        assert len(views) == 10
+        silent = {v for v in views if not connection.execute(f"SELECT * FROM {v}").fetchall()}
+        since = {"v_guardrails": "0003"} | dict.fromkeys(
+            ("v_silences", "v_model_checks", "v_agents"), "0004"
+        )
+        assert silent == {view for view, first in since.items() if revision < first}
 
 
 def test_revisions_never_import_the_live_code() -> None:

@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 
 from autotuner.domain.experiment import Design, Experiment, Guardrail, GuardrailLook, Verdict
+from autotuner.domain.explanation import Explanation
 from autotuner.domain.forecasts import Alert
+from autotuner.domain.learning import AgentRelease, ModelCheck
+from autotuner.domain.silences import Silence
 from autotuner.history.engine import Database, open_engine
 from autotuner.history.records import OutboxMessage
 from autotuner.history.store import History
@@ -48,7 +51,9 @@ def ask(history: History, url: str, build: Callable[..., Experiment]) -> Iterato
     history.set_incumbent("chat", old, at=1000.0, why="found on the target")
     history.record_experiment(build("exp-0", at=1000.0, verdict=Verdict.REJECTED))
     history.record_experiment(
-        build("exp-1", at=2000.0, verdict=Verdict.ACCEPTED), predicted_effect=0.2
+        build("exp-1", at=2000.0, verdict=Verdict.ACCEPTED),
+        predicted_effect=0.2,
+        explanation=Explanation(seen={"rate_rps": 4.0}, method="policy", considered=12),
     )
     history.record_experiment(build("exp-2", pairs=0, at=3000.0))
     history.set_incumbent(
@@ -61,9 +66,27 @@ def ask(history: History, url: str, build: Callable[..., Experiment]) -> Iterato
     history.take_control(wish, 12.0, experiment_id="exp-3")
     history.ask("chat", "experiment", "ben", 13.0, payload={"changes": {"max_num_seqs": 128}})
     history.quarantine("chat", old, reason="harmful", at=1.0)
-    message = OutboxMessage("hook", "f1", "firing", {"a": 1}, now)
+    message = OutboxMessage("hook", "f1", "firing", {"a": 1}, now - 60)
     alert = Alert("f1", "SLOMissed", "critical", "chat", "71%", starts_at=now - 60)
     history.record_alert(alert, now, [message])
+    quiet = Alert("f3", "Hot", "warning", "chat", "90 °C", starts_at=now - 2 * DAY)
+    history.record_alert(quiet, now)
+    history.add_silence(Silence(10.0, 20.0, "ana", "over", target="chat"))
+    history.add_silence(Silence(now - 60, now + DAY, "ben", "known", "", "Hot", (("rack", "7"),)))
+    history.add_silence(Silence(now + DAY, now + 2 * DAY, "eve", "moving racks"))
+    history.record_model_checks(
+        "chat",
+        [
+            ModelCheck(1000.0, "ttft_s", 0.5, 0.65, old),
+            ModelCheck(1060.0, "ttft_s", 0.6, 0.5, old),
+            ModelCheck(2600.0, "effect", -0.1, 0.3, new, "exp-1"),
+        ],
+    )
+    shipped = AgentRelease(1000.0, "chat", "1", "", "abc", "agents/start", "shipped")
+    history.release_agent(shipped)
+    history.release_agent(
+        replace(shipped, at=2000.0, version="2", parent="1", score=0.04, before=0.06, systems=64)
+    )
     long_ago = Alert("f2", "Old", "info", "chat", "-", now - 2 * DAY, ends_at=now - DAY)
     history.record_alert(long_ago, now)
 
@@ -169,5 +192,48 @@ def test_alerts(ask: Ask) -> None:
     assert rows == [{"name": "SLOMissed", "status": "firing", "ends": None}]
     assert [row["status"] for row in ask("SELECT * FROM v_alerts ORDER BY id")] == [
         "firing",
+        "firing",
         "resolved",
     ]
+
+
+def test_alerts_that_nobody_was_told_of(ask: Ask) -> None:
+    (query,) = [query for query in QUERIES if "NOT EXISTS (SELECT 1 FROM outbox" in query]
+    assert [row["name"] for row in ask(query)] == ["Hot"]
+
+
+def test_silences(ask: Ask) -> None:
+    rows = ask("SELECT * FROM v_silences ORDER BY id")
+    assert [(row["status"], row["target"], row["alert"]) for row in rows] == [
+        ("ended", "chat", None),
+        ("active", None, "Hot"),
+        ("waits", None, None),
+    ]
+    assert (rows[0]["starts"], rows[0]["author"]) == ("1970-01-01T00:00:10Z", "ana")
+    assert values(rows[1]["labels"]) == {"rack": "7"}
+
+
+def test_checks_of_the_model(ask: Ask) -> None:
+    under, over, effect = ask("SELECT * FROM v_model_checks ORDER BY checked_at")
+    assert under["error"] == pytest.approx(0.3)
+    assert over["error"] == pytest.approx(0.2)
+    assert (effect["error"], effect["experiment_id"]) == (None, "exp-1")
+    assert values(effect["settings"])["max_num_seqs"] == 64
+    assert under["checked"] == "1970-01-01T00:16:40Z"
+
+
+def test_agents(ask: Ask) -> None:
+    first, second = ask("SELECT * FROM v_agents ORDER BY id")
+    assert (first["status"], first["score"], first["released"]) == (
+        "replaced",
+        None,
+        "1970-01-01T00:16:40Z",
+    )
+    assert (second["status"], second["score"], second["score_before"]) == ("in use", 0.04, 0.06)
+
+
+def test_reasons(ask: Ask) -> None:
+    (query,) = [query for query in QUERIES if "explanation IS NOT NULL" in query]
+    (row,) = ask(query)
+    assert (row["id"], row["method"], row["considered"]) == ("exp-1", "policy", 12)
+    assert values(row["seen"]) == {"rate_rps": 4.0}

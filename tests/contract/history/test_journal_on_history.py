@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,14 +12,15 @@ import pytest
 from autotuner.abtest import switchback
 from autotuner.config import ExperimentConfig
 from autotuner.domain.errors import HistoryError
-from autotuner.domain.experiment import Conclusion, Experiment, Verdict
-from autotuner.domain.knobs import Settings
+from autotuner.domain.experiment import Arm, Conclusion, Experiment, Slot, Verdict
+from autotuner.domain.explanation import Explanation
+from autotuner.domain.knobs import KnobSpace, Settings
 from autotuner.domain.mode import Mode
-from autotuner.domain.ports import LiveSettings
+from autotuner.domain.ports import LiveSettings, Proposal, ProposalContext
 from autotuner.history.records import Ask, Control
 from autotuner.history.store import History
 from autotuner.journal import Journal, JournalOptions
-from autotuner.tuner import Action, Decision, TunerState
+from autotuner.tuner import Action, Decision, Tuner, TunerState
 from autotuner.tuner.ending import concluded
 from tests.unit.tuner.world import LIVE, NEW, NOW, OLD, SPACE, decide, rules, seen, traffic
 
@@ -261,3 +263,60 @@ def test_a_failed_write_is_not_taken_for_a_written_one(history: History) -> None
 def test_settings_of_other_knobs_are_left_out(history: History) -> None:
     live = LiveSettings(Settings({**OLD, "extra": 1}), 1, "boot", 0.0, 100.0)
     assert woken(history, live).incumbent == OLD
+
+
+# ---- goals, reasons and restarts
+def test_the_reason_of_a_proposal_is_kept_with_its_test(history: History) -> None:
+    why = Explanation(seen={"rate_rps": 2.0}, effect=0.5, method="scripted", considered=3)
+
+    class Explaining:
+        def propose(self, context: ProposalContext) -> Proposal:
+            return Proposal(NEW, "scripted", "told", 0.5, explanation=why)
+
+    state, journal = woken(history), journal_of(history)
+    decision = Tuner(RULES, Explaining()).decide(state, seen(), NOW)
+    journal.record(state, decision, seen(), NOW)
+    test = decision.state.experiment
+    assert test is not None
+    kept = history.explanation(test.id)
+    assert kept is not None
+    assert (kept.seen, kept.effect, kept.method) == ({"rate_rps": 2.0}, 0.5, "scripted")
+    finished(history, decision.state, Verdict.REJECTED)
+    assert history.explanation(test.id) is not None
+
+
+def test_what_had_saved_too_much_is_quarantined_with_its_reason(history: History) -> None:
+    goal = replace(RULES, confirm=False, saving=replace(RULES.plan, outcome="cost"))
+    state = step(history, woken(history)).state
+    assert state.experiment is not None
+    done = state.experiment.closed(
+        Conclusion(Verdict.ACCEPTED, "so it was", 8, 0.3, 0.1, 0.5, 0.97)
+    )
+    decision = concluded(state, done, seen(), NOW, goal)
+    journal_of(history).record(state, decision, seen(), NOW)
+    assert history.quarantined("chat", NOW + 1) == {OLD.digest}
+
+
+def test_a_start_knows_past_effects_with_their_intervals(history: History) -> None:
+    finished(history, step(history, woken(history)).state, Verdict.REJECTED)
+    (trial,) = woken(history, now=NOW + 60).past
+    (summary,) = history.experiments(target="chat")
+    assert (trial.low, trial.high, trial.outcome) == (0.1, 0.5, "attainment")
+    assert trial.id == summary.id
+
+
+def test_a_start_knows_what_a_restart_of_engines_took(history: History) -> None:
+    state = step(history, woken(history)).state
+    test = state.experiment
+    assert test is not None
+    arms, starts = (Arm.CONTROL, Arm.TREATMENT, Arm.CONTROL), (0.0, 100.0, 190.0)
+    slots = tuple(
+        Slot(i, arm, i + 2, at, ended_at=at + 60)
+        for i, (arm, at) in enumerate(zip(arms, starts, strict=True))
+    )
+    finished(history, replace(state, experiment=replace(test, slots=slots)), Verdict.REJECTED)
+    assert math.isnan(woken(history, now=NOW + 60).rebuild_s)
+    options = JournalOptions("d", "chat", "http://127.0.0.1:8000", 3600.0, 60.0, POLICY)
+    rebuilt = KnobSpace(tuple(replace(knob, live=False) for knob in SPACE))
+    woke = Journal(history, options, rebuilt).wake(LIVE, Mode.ACTIVE, NOW + 60)
+    assert woke.rebuild_s == 35.0

@@ -11,8 +11,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
 from autotuner.domain.errors import HistoryError
+from autotuner.history import alert_tables
+from autotuner.history import tables as core_tables
 from autotuner.history.engine import Database, open_engine
-from autotuner.history.tables import metadata
+from autotuner.history.table_parts import metadata
 from autotuner.history.upgrade import check_current, current, downgrade, pending, upgrade
 
 
@@ -58,6 +60,8 @@ def test_the_migrations_make_the_tables_of_the_code(empty_url: str, engine: Engi
     # Beyond what alembic compares: CHECKs, partial indexes and foreign keys.
     assert migrated == tables(engine)
     assert set(migrated) == set(metadata.tables)
+    for known in (alert_tables.alerts, core_tables.experiments):
+        assert known.metadata is metadata
 
 
 def test_upgrading_goes_to_the_end_once(empty_url: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+from autotuner.domain.forecasts import Forecast, ForecastPoint
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import LiveSettings, Workload
 from autotuner.forecast.service import Forecaster, ForecastSettings
@@ -60,3 +62,17 @@ def test_an_outage_is_one_alert_that_resolves(history: History) -> None:
     assert history.firing_alerts("t") == []
     statuses = [message.payload["status"] for message in history.due(NOW + 1000)]
     assert statuses == ["firing", "resolved"]
+
+
+def test_it_says_for_how_long_the_load_stays_as_it_is(history: History) -> None:
+    points = tuple(
+        ForecastPoint(NOW + 60 * minute, 2.0 if minute < 7 else 3.0, 1.0, 4.0)
+        for minute in range(11)
+    )
+    assert make(history).look(seen(2.0), NOW).steady_for_s == math.inf
+    history.record_forecast("t", Forecast(LOAD, NOW, "seasonal", points))
+    watch = make(history)
+    assert watch.look(seen(9.0), NOW).steady_for_s == 420.0, "by the forecast's own present"
+    assert watch.look(seen(2.0), NOW + 300).steady_for_s == 120.0
+    assert watch.look(seen(2.0), NOW + 480).steady_for_s == math.inf
+    assert watch.look(seen(2.0), NOW + 9000).steady_for_s == math.inf, "the forecast is over"

@@ -12,6 +12,7 @@ from autotuner.domain.experiment import (
     Plan,
     Verdict,
 )
+from autotuner.domain.explanation import Explanation
 from autotuner.history.records import Ask
 from autotuner.history.store import History
 from tests.integration.commands.support import (
@@ -59,6 +60,35 @@ def test_an_experiment_is_shown_by_its_id_or_its_request(
     assert data["guardrails"][0]["measure"] == "e2el_p95"
     assert "'e9': unknown" in mistake(command("show", "e9"))
     assert "'77': unknown" in mistake(command("show", "77"))
+
+
+def test_the_reason_of_a_proposal_is_shown_with_what_came(
+    command: Command, history: History, tmp_path: Path
+) -> None:
+    """Of a confirm run too, which has the reason of the test that it repeats."""
+    daemon_lives(history)
+    why = Explanation(
+        seen={"rate_rps": 4.0},
+        effect=0.12,
+        low=0.05,
+        high=0.2,
+        incumbent={"attainment": 0.7},
+        candidate={"attainment": 0.82},
+        method="the model",
+    )
+    first = closed(experiment("e1", [0.1, 0.1], Plan()), Verdict.ACCEPTED)
+    history.record_experiment(first, at=2000, predicted_effect=0.12, explanation=why)
+    history.record_experiment(experiment("e2", [0.1], Plan(confirms="e1")))
+    for name in ("e1", "e2"):
+        shown = " ".join(command("show", name).output.split())
+        assert "What was seen: Requests a second 4." in shown
+        assert "a gain of +12.0 points" in shown
+        assert "measured +10.0 points, within what was expected" in shown
+        assert "attainment 70.0% → 82.0%" in shown
+    data = json.loads(command("show", "e1", "--json").stdout)
+    assert data["explanation"]["effect"] == 0.12
+    assert command("report", "e1", "--out", str(tmp_path / "r")).exit_code == 0
+    assert "Why it was tried" in (tmp_path / "r" / "index.html").read_text()
 
 
 def test_a_report_lies_where_it_was_asked(

@@ -19,9 +19,13 @@ from autotuner.agent.artifact import (
 )
 from autotuner.agent.environment import TuningVecEnv
 from autotuner.agent.features import FEATURES
+from autotuner.agent.ladder import Ladder
 from autotuner.agent.policy import Policy
-from autotuner.agent.ppo import TrainConfig, TrainProgress, train
-from autotuner.agent.schedule import KNOB_NAMES
+from autotuner.agent.ppo import TrainConfig, TrainProgress, train, train_seeds
+from autotuner.agent.random_ladders import draw_ladder
+from autotuner.agent.schedule import AGENT_KNOBS
+from autotuner.agent.systems import Systems, draw_systems
+from autotuner.agent.validation import RandomMoves, validate
 from autotuner.domain.errors import AgentError
 
 NET = (8, 6)
@@ -31,7 +35,7 @@ def artifact(net: tuple[int, ...] = NET, seed: int = 0) -> AgentArtifact:
     rng = np.random.default_rng(seed)
     shapes = expected_shapes(net)
     tensors = {name: rng.normal(0, 0.3, s).astype(np.float32) for name, s in shapes.items()}
-    card = AgentCard("test", FEATURES, KNOB_NAMES, net, seed, 10, "2026-01-01")
+    card = AgentCard("test", FEATURES, AGENT_KNOBS, net, seed, 10, "2026-01-01")
     return AgentArtifact(card, tensors)
 
 
@@ -63,12 +67,17 @@ def test_what_does_not_fit_is_refused_with_the_reason() -> None:
     refused(replace(card, knobs=("block_size",)), "knobs differ")
     refused(replace(card, net=(8, 7)), "has shape")
     refused(replace(card, net=(8, 6, 6)), "missing or unknown")
-    refused(replace(card, format=2), "format 2")
+    refused(replace(card, knobs=AGENT_KNOBS[:4]), "lacks .*weight_dtype")
+
+
+def test_an_agent_of_the_first_format_is_refused_and_told_what_to_do() -> None:
+    card = replace(artifact().card, format=1, knobs=AGENT_KNOBS[:4], features=FEATURES[:20])
+    refused(card, "format is 1, this version reads 2.*autotuner agent train")
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:
     good = artifact()
-    bad = {**good.tensors, "action_net.bias": np.full(12, np.nan, dtype=np.float32)}
+    bad = {**good.tensors, "action_net.bias": np.full(33, np.nan, dtype=np.float32)}
     with pytest.raises(AgentError, match=r"action_net\.bias"):
         AgentArtifact(good.card, bad)
 
@@ -93,6 +102,13 @@ def test_damaged_and_missing_files_are_refused(tmp_path: Path, suffix: str) -> N
         load(tmp_path / "a")
 
 
+def test_a_name_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(artifact(), tmp_path / name)
+    with pytest.raises(AgentError, match=r"c: can't be read.*agents there: a, b"):
+        load(tmp_path / "c")
+
+
 def test_a_card_that_lacks_a_field_is_refused(tmp_path: Path) -> None:
     save(artifact(), tmp_path / "a")
     card = json.loads((tmp_path / "a.json").read_text())
@@ -107,6 +123,16 @@ def test_the_description_names_what_it_moves_and_sees() -> None:
     assert "max_num_batched_tokens" in told
     assert FEATURES[0] in told
     assert "not evaluated" in told
+    assert "format 2" in told
+
+
+def test_the_description_tells_every_seeds_score() -> None:
+    told = {"metric": "gain", "games": 4, "gain": {"0": 0.2, "1": 0.3}, "random": 0.1}
+    one = artifact(seed=1)
+    lines = describe(replace(one, card=replace(one.card, validation=told))).splitlines()
+    assert "  seed 0: +0.2000" in lines
+    assert "  seed 1: +0.3000 (kept)" in lines
+    assert "  random moves: +0.1000" in lines
 
 
 TINY = TrainConfig(
@@ -121,6 +147,49 @@ def test_training_is_repeatable_and_reports() -> None:
     assert all((first.tensors[k] == v).all() for k, v in second.tensors.items())
     other = train(replace(TINY, seed=1))
     assert any((first.tensors[k] != v).any() for k, v in other.tensors.items())
+
+
+def test_of_several_seeds_the_best_is_kept_with_all_scores() -> None:
+    best = train_seeds(replace(TINY, steps=256, seed=3), 2)
+    told = best.card.validation
+    assert told is not None
+    assert list(told["gain"]) == ["3", "4"]
+    gains = {int(seed): gain for seed, gain in told["gain"].items()}
+    assert gains[best.card.seed] == max(gains.values())
+    again = train(replace(TINY, steps=256, seed=best.card.seed))
+    assert all((best.tensors[name] == tensor).all() for name, tensor in again.tensors.items())
+
+
+def test_training_takes_systems_from_a_source() -> None:
+    asked = []
+
+    def source(rng: np.random.Generator, n: int) -> tuple[Systems, Ladder]:
+        asked.append(n)
+        systems = draw_systems(rng, n)
+        return systems, draw_ladder(rng, systems.machines)
+
+    train(replace(TINY, steps=256), systems=source)
+    assert asked
+
+
+def test_a_short_training_beats_random_moves() -> None:
+    config = TrainConfig(
+        steps=16_000,
+        environments=64,
+        rollout_steps=16,
+        batch=512,
+        epochs=4,
+        learning_rate=2e-3,
+        net=(32,),
+    )
+    trained, idle = (validate(p, 99, 256) for p in (Policy(train(config)), RandomMoves()))
+    assert trained.reward > idle.reward + 0.05
+
+
+def test_validation_deals_the_same_games_to_all() -> None:
+    policy = Policy(artifact())
+    assert validate(policy, 5, 16) == validate(policy, 5, 16)
+    assert validate(policy, 5, 16) != validate(policy, 6, 16)
 
 
 def test_training_goes_on_from_an_agent() -> None:

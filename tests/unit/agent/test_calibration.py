@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from autotuner.agent.calibration import MIN_RECORDS, calibrate
+from autotuner.agent.calibration import MIN_RECORDS, calibrate, calibrate_target
+from autotuner.agent.figures import Past, arrivals
 from autotuner.agent.stepmodel import CPU_PRIOR, StepModel
-from autotuner.domain.telemetry import StepRecord
+from autotuner.domain.telemetry import Exposure, Outcome, StepRecord
 
 TRUE = StepModel(8e-3, 0.5e-3, 0.3e-3, 5e-6, pair_s=0.4e-6)
 NAMES = ("t0_s", "decode_s", "prefill_s", "context_s", "pair_s")
@@ -92,3 +94,82 @@ def test_coefficients_are_never_negative() -> None:
     ]
     model = calibrate(falling).model
     assert min(model.t0_s, model.decode_s, model.prefill_s, model.context_s) >= 0
+
+
+def test_the_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    held = dict.fromkeys(NAMES, 0)
+    seeds = range(60)
+    for seed in seeds:
+        fitted = calibrate(records(300, noise=0.1, seed=seed))
+        for i, name in enumerate(NAMES):
+            off = abs(getattr(fitted.model, name) - getattr(TRUE, name))
+            held[name] += off <= 1.96 * fitted.standard_errors[i]
+    assert all(count / len(seeds) >= 0.85 for count in held.values()), held
+
+
+def test_outliers_and_noise_together_leave_the_coefficients() -> None:
+    odd = [
+        StepRecord(r.at, r.step_s * (8 if i % 10 == 0 else 1), *_counts(r))
+        for i, r in enumerate(records(600, noise=0.08, seed=3))
+    ]
+    fitted = calibrate(odd)
+    for name, within in zip(NAMES, (0.1, 0.1, 0.15, 0.1, 0.2), strict=True):
+        assert getattr(fitted.model, name) == pytest.approx(getattr(TRUE, name), rel=within)
+
+
+def test_a_bend_is_told_only_where_there_is_one() -> None:
+    straight = records(600, noise=0.05, prefill=False, seed=4)
+    assert not calibrate(straight).bend_s.known
+    bent = [replace(r, step_s=r.step_s + 4e-5 * r.decode_seqs**2) for r in straight]
+    found = calibrate(bent)
+    assert found.bend_s.known
+    assert found.bend_s.value > 0
+    assert "faster than in proportion" in found.note
+
+
+def exposure(i: int, arrival: float, prompt: int = 100, output: int = 20) -> Exposure:
+    return Exposure(
+        i, f"r{i}", 1, 1, arrival, 0.0, 0.1, 0.02, 0.03, 0.5, prompt, output, Outcome.LENGTH
+    )
+
+
+def test_memory_prefix_lengths_and_arrivals_come_with_the_steps() -> None:
+    rng = np.random.default_rng(5)
+    steps = tuple(records(600, noise=0.05, seed=5))
+    usage = tuple(
+        (s.at, min(1.0, s.context_tokens / 20_000 * math.exp(0.1 * rng.standard_normal())))
+        for s in steps[::20]
+        if s.context_tokens > 1_000
+    )
+    near = tuple(replace(s, at=10.0 * s.at) for s in steps)  # one step at each scrape
+    prefix = tuple((float(i), 1_000.0, float(rng.binomial(1_000, 0.4))) for i in range(30))
+    gaps = rng.gamma(1 / 4, 4 / 2.0, 4_000)  # 2 a second, with a CV of 2
+    requests = tuple(
+        exposure(i, float(at), int(rng.integers(50, 150))) for i, at in enumerate(np.cumsum(gaps))
+    )
+    past = Past(near, requests, tuple((10.0 * at, used) for at, used in usage), prefix)
+    found = calibrate_target(past).figures
+    for estimate, truth in (
+        (found.kv_tokens, 20_000.0),
+        (found.prefix_share, 0.4),
+        (found.prompt_tokens, 99.5),
+        (found.rate_rps, 2.0),
+        (found.burst, 2.0),
+    ):
+        assert estimate.known
+        assert abs(estimate.value - truth) < 3.5 * estimate.error
+        assert estimate.error < 0.1 * truth
+
+
+def test_a_poisson_stream_has_a_burst_of_one_with_an_interval_that_covers() -> None:
+    covered = 0
+    for seed in range(100):
+        gaps = np.random.default_rng(seed).exponential(0.5, 300)
+        low, high = arrivals(np.cumsum(gaps))[1].interval
+        covered += low <= 1.0 <= high
+    assert covered >= 85
+
+
+def test_what_nobody_told_stays_unknown() -> None:
+    found = calibrate_target(Past(tuple(records(100)))).figures
+    assert not any(estimate.known for estimate in vars(found).values())

@@ -9,9 +9,10 @@ from gymnasium.utils.env_checker import check_env
 
 from autotuner.agent.environment import GameConfig, TuningEnv, TuningVecEnv
 from autotuner.agent.features import BOUND, FEATURES
-from autotuner.agent.game import Game
-from autotuner.agent.ladder import KNOBS, draw_ladder, stack_levels
-from autotuner.agent.systems import draw_systems
+from autotuner.agent.ladder import KNOBS, Ladder
+from autotuner.agent.random_ladders import draw_ladder
+from autotuner.agent.systems import Systems, draw_systems
+from autotuner.agent.validation import steps_per_second
 
 
 def test_gymnasium_accepts_the_single_environment() -> None:
@@ -62,41 +63,35 @@ def test_the_same_seed_gives_the_same_games() -> None:
         assert (a[1] == b[1]).all()
 
 
-def game(n: int = 8) -> Game:
-    rng = np.random.default_rng(7)
-    ladder = draw_ladder(rng, n)
-    return Game(draw_systems(rng, n), ladder, rng.integers(0, ladder.counts))
+def test_games_begin_from_the_source_that_is_given() -> None:
+    asked = []
+
+    def source(rng: np.random.Generator, n: int) -> tuple[Systems, Ladder]:
+        asked.append(n)
+        systems = draw_systems(rng, n)
+        return systems, draw_ladder(rng, systems.machines)
+
+    env = TuningVecEnv(4, 0, GameConfig(episode_steps=2), source)
+    for _ in range(3):
+        env.step(np.ones((4, KNOBS), dtype=np.int64))
+    assert asked[0] == 4
+    assert len(asked) == 2
 
 
-def test_the_reward_is_the_change_in_attainment_less_the_cost_of_changes() -> None:
-    played = game()
-    before, at = played.prediction.attainment, played.positions
-    reward = played.step(np.tile([1, 0, -1, 0], (8, 1)))
-    changed = (played.positions != at).sum(axis=1)
-    np.testing.assert_allclose(reward, played.prediction.attainment - before - 0.02 * changed)
+def test_the_vectorised_environment_keeps_its_contract() -> None:
+    env = TuningVecEnv(3, seed=0)
+    assert env.action_space.shape == (KNOBS,)
+    assert env.observation_space.shape == (len(FEATURES),)
+    assert env.env_is_wrapped(gymnasium.Wrapper) == [False] * 3
+    assert env.get_attr("render_mode", indices=[0, 2]) == [None, None]
+    with pytest.raises(NotImplementedError, match="anything"):
+        env.env_method("anything")
+    observation, reward, done, infos = env.step(np.ones((3, KNOBS), dtype=np.int64))
+    assert np.asarray(observation).shape == (3, len(FEATURES))
+    assert reward.shape == done.shape == (3,)
+    assert len(infos) == 3
+    env.close()
 
 
-def test_a_move_off_the_ladder_does_nothing_and_costs_nothing() -> None:
-    played = game()
-    played.positions = played.ladder.counts - 1
-    played.step(np.zeros((8, KNOBS), dtype=np.int64))
-    assert (played.step(np.ones((8, KNOBS), dtype=np.int64)) == 0).all()
-    assert (played.last_move == 0).all()
-
-
-def test_random_ladders_rise() -> None:
-    ladder = draw_ladder(np.random.default_rng(0), 200)
-    for row in range(200):
-        for knob in range(KNOBS):
-            levels = ladder.levels[row, knob, : ladder.counts[row, knob]]
-            assert (np.diff(levels) > 0).all()
-    assert ladder.counts.min() == 1
-
-
-def test_a_ladder_holds_each_knobs_own_levels() -> None:
-    ladder = stack_levels([[[4, 8], [0, 5, 20], [64], [0, 1]]])
-    assert ladder.counts.tolist() == [[2, 3, 1, 2]]
-    table = ladder.schedules(np.array([[1, 2, 0, 1]]))
-    assert table.max_num_seqs.tolist() == [8]
-    assert table.batch_timeout_s.tolist() == [0.02]
-    assert table.length_grouped.tolist() == [True]
+def test_the_speed_is_told() -> None:
+    assert steps_per_second(0.0, environments=8) > 0

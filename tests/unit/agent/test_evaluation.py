@@ -1,18 +1,30 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
 from autotuner.agent.baselines import HillClimbProposer
 from autotuner.agent.des import simulate
-from autotuner.agent.evaluation import SPACE, START, Evaluation, HeldOut, play, step_records
+from autotuner.agent.evaluation import (
+    SPACE,
+    SPACES,
+    START,
+    Evaluation,
+    HeldOut,
+    play,
+    step_records,
+)
+from autotuner.agent.ladder import SpaceLadder
 from autotuner.agent.schedule import Schedule, ScheduleTable
 from autotuner.agent.stepmodel import CPU_PRIOR, StepTable
 from autotuner.agent.traffic import SampleMix, Traffic, poisson_row
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import Proposal, ProposalContext, Workload
 from autotuner.domain.slo import SLO
+from autotuner.domain.telemetry import StepRecord
 
 GRID = [SPACE.at(place) for place in product(*(range(len(k.levels)) for k in SPACE))]
 
@@ -21,7 +33,7 @@ def sloping() -> HeldOut:
     """Attainment falls with every level of the budget, from 0.9 down."""
     budget = SPACE.knobs[1]
     truth = {s: 0.9 - 0.05 * budget.index(s["max_num_batched_tokens"]) for s in GRID}
-    return HeldOut(SLO(1.0), Workload(1.0, [10], [5]), (), truth)
+    return HeldOut(SLO(1.0), Workload(1.0, [10], [5]), lambda _: (), truth)
 
 
 class Fixed:
@@ -70,6 +82,48 @@ def test_the_table_and_the_score_tell_the_same() -> None:
     assert "2 held-out systems" in text
     assert "0.050" in text
     assert "(1.000)" in text
+
+
+def test_each_space_has_its_own_table() -> None:
+    told = str(Evaluation("a", 5, {"ppo": np.array([[0.4], [0.2]])}, ["scheduling", "engine"]))
+    assert "2 held-out systems\n" in told
+    assert "1 held-out systems, engine knobs" in told
+    assert "0.400" in told
+    assert "engine knobs" not in str(Evaluation("a", 5, {"ppo": np.ones((2, 1))}, ["engine"] * 2))
+
+
+def test_the_figures_are_told_as_plain_values() -> None:
+    told = Evaluation("agent-x", 5, {"ppo": np.array([[0.4, 0.1], [0.2, 0.0]])}).as_dict()
+    assert json.loads(json.dumps(told)) == {
+        "agent": "agent-x",
+        "seed": 5,
+        "systems": 2,
+        "regret": {"ppo": {"mean": [0.3, 0.05], "median": [0.3, 0.05]}},
+    }
+
+
+def test_every_start_is_a_place_of_its_space() -> None:
+    for space, start in SPACES.values():
+        space.validate(start)
+        assert SpaceLadder.of(space, start).movable
+
+
+class Noted:
+    """Notes which settings the step log was read under."""
+
+    def __init__(self) -> None:
+        self.logs: list[Settings] = []
+
+    def steps(self, settings: Settings) -> tuple[StepRecord, ...]:
+        self.logs.append(settings)
+        return ()
+
+
+def test_the_step_log_is_that_of_the_incumbent() -> None:
+    noted, system = Noted(), sloping()
+    better = START.with_values(max_num_batched_tokens=32)
+    play(Fixed(better), replace(system, steps=noted.steps), 2, seed=0)
+    assert noted.logs == [START, better]
 
 
 def test_step_records_leave_idle_steps_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,8 +14,9 @@ from autotuner.forecast.backtest import Tried
 from autotuner.forecast.bands import Kind
 from autotuner.forecast.child import ChildError
 from autotuner.forecast.fit_job import FitRequest
+from autotuner.forecast.fits import Fit, Fitted
 from autotuner.forecast.series import DAY_S
-from autotuner.forecast.service import Fit, Forecaster, ForecastSettings
+from autotuner.forecast.service import Forecaster, ForecastSettings, Past
 
 NOW = 20_000 * DAY_S
 
@@ -189,3 +191,31 @@ def test_a_request_survives_its_journey() -> None:
     (request,) = series_of
     assert request.series.values.tolist() == (wavy(100) / 3).tolist()
     assert request.kind is Kind.SHARE
+
+
+def test_many_are_asked_for_in_one_call_and_each_gets_its_own_answer() -> None:
+    calls: list[int] = []
+
+    def fit_many(requests: Sequence[FitRequest]) -> Sequence[Fitted]:
+        calls.append(len(requests))
+        assert len({request.series.values[-1] for request in requests}) == len(requests)
+        return [TimeoutError(), *(good_fit(request) for request in requests[1:])]
+
+    def one(name: str, values: np.ndarray) -> Past:
+        return Past(name, past(len(values)), values, Kind.RATE)
+
+    pasts = [
+        one("slow", wavy(300)),
+        one("short", wavy(50)),
+        one("empty", np.array([])),
+        one("good", 2.0 * wavy(300)),
+    ]
+    found = Forecaster(fit_many=fit_many).forecast_many(pasts, 600.0, NOW)
+    assert calls == [2]
+    assert [one.series for one in found] == ["slow", "short", "empty", "good"]
+    assert found[0].note.startswith("prophet timed out after 30 s")
+    assert [one.model for one in found[1:]] == ["robust", "none", "prophet"]
+    alone = Forecaster(fit=good_fit).forecast(
+        "good", past(300), 2.0 * wavy(300), 600.0, NOW, Kind.RATE
+    )
+    assert found[3] == alone

@@ -16,6 +16,7 @@ KEYS = {
     "format", "id", "target", "phase", "running", "aa", "confirms", "proposer", "rationale",
     "started_at", "ended_at", "duration_s", "control", "treatment", "changed", "plan", "outcome",
     "verdict", "words", "cost", "slots", "pairs", "looks", "guardrails", "excluded", "power",
+    "explanation",
 }  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from autotuner.abtest.design import needed_pairs
+from autotuner.abtest.standing import Standing
 from autotuner.domain.experiment import Arm, GuardrailLook
 from autotuner.report.facts import (
-    Standing,
     duration_s,
     exclusions,
     extra_suffering,

@@ -1,0 +1,194 @@
+"""What the model predicts, corrected by what was measured: a Gaussian process over settings.
+
+The truth is taken as f = mean of the worlds + e + a + b. e: errors of the model's figures, whose
+covariance is that of the worlds (ensemble Kalman filter: Evensen, 1994). a: what the analytic
+model's formulas miss against the discrete-step simulator, which shows it. b: what both miss. a and
+b are smooth over the level positions (squared exponential). The discrete-step simulator gives
+differences of nominal + a, an experiment differences of f (co-kriging: Kennedy and O'Hagan, 2000).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from autotuner.agent.stepmodel import Floats, Ints
+
+_JITTER = 1e-4
+
+
+def _nothing() -> Floats:
+    return np.zeros(0)
+
+
+def _nowhere() -> Ints:
+    return np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Values at rows of the settings: arrays [reading]; `deviations` are standard deviations."""
+
+    rows: Ints = field(default_factory=_nowhere)
+    values: Floats = field(default_factory=_nothing)
+    deviations: Floats = field(default_factory=_nothing)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """Before any evidence. Row 0 is the incumbent.
+
+    `axes` [settings, knob]; `nominal` [settings]: the calibrated model's value; `worlds`
+    [world, settings]: the values under other figures of the model.
+    """
+
+    axes: Floats
+    nominal: Floats
+    worlds: Floats
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Prior deviations. `worlds` multiplies the worlds' own; `formula` (a) and `structure` (b) are
+    in the objective's units; `length` is on the axes.
+    """
+
+    worlds: float
+    formula: float
+    structure: float
+    length: float
+
+
+# Chosen; the first of each is the most likely before anything was measured.
+_WORLDS = (1.0, 2.0, 0.5)
+_STRUCTURE = (0.05, 0.02, 0.12)
+_LENGTH = (0.4, 0.2)
+_OFFSET = 0.1  # what the model has wrong of all settings alike: it tells nothing of gains
+_FORMULA = (0.1, 0.2, 0.05)
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Gain over the incumbent per row: mean and standard deviation, [settings]."""
+
+    mean: Floats
+    deviation: Floats
+    scales: Scales
+
+
+def gains(
+    beliefs: Beliefs, measured: Readings, simulated: Readings, seen: tuple[float, float] | None
+) -> Gains:
+    """The gain of every row over row 0, under the likeliest scales.
+
+    `measured` and `simulated` (by the discrete-step simulator of the nominal model): values
+    relative to row 0's. `seen`: row 0's absolute value and its deviation, None where unknown.
+    """
+    tries = [_posterior(beliefs, measured, simulated, seen, s) for s in _choices()]
+    return max(tries, key=lambda one: one[0])[1]
+
+
+def _choices() -> Iterator[Scales]:
+    for choice in product(_WORLDS, _FORMULA, _STRUCTURE, _LENGTH):
+        yield Scales(*choice)
+
+
+def _log_prior(scales: Scales) -> float:
+    """A half to each step away from the first choice."""
+    unlikely = (scales.worlds != _WORLDS[0]) + (scales.structure != _STRUCTURE[0])
+    unlikely += (scales.formula != _FORMULA[0]) + (scales.length != _LENGTH[0])
+    return -0.7 * float(unlikely)
+
+
+def _posterior(
+    beliefs: Beliefs,
+    measured: Readings,
+    simulated: Readings,
+    seen: tuple[float, float] | None,
+    scales: Scales,
+) -> tuple[float, Gains]:
+    """The log evidence for the scales (up to a constant) and the gains under them."""
+    known = _Known.of(beliefs, measured, simulated, seen)
+    mean = beliefs.worlds.mean(axis=0)
+    spread = (beliefs.worlds - mean) * scales.worlds / np.sqrt(max(len(beliefs.worlds) - 1, 1))
+    at = beliefs.axes[known.rows]
+    smooth = _smooth(at, at, scales.length)
+    formula, structure = scales.formula**2 * smooth, scales.structure**2 * smooth
+    truth = _OFFSET**2 + spread[:, known.rows].T @ spread[:, known.rows] + formula + structure
+    covariance = np.block([[truth, formula], [formula, formula]])
+    among = known.weights @ covariance @ known.weights.T + np.diag(known.deviations**2)
+    # To the gains: of f at every row less f at row 0.
+    far = _smooth(beliefs.axes, at, scales.length)
+    far = far - far[0]
+    of_worlds = (spread - spread[:, :1]).T @ spread[:, known.rows]
+    to_formula = scales.formula**2 * far
+    to_known = (
+        np.hstack([of_worlds + to_formula + scales.structure**2 * far, to_formula])
+        @ known.weights.T
+    )
+    prior = ((spread - spread[:, :1]) ** 2).sum(axis=0) + 2 * (
+        scales.formula**2 + scales.structure**2
+    ) * (1 - _smooth(beliefs.axes, beliefs.axes[:1], scales.length)[:, 0])
+    if not len(known.values):
+        gain = Gains(mean - mean[0], np.sqrt(np.maximum(prior, _JITTER**2)), scales)
+        return _log_prior(scales), gain
+    factor = cho_factor(among + _JITTER**2 * np.eye(len(among)), lower=True)
+    solved = cho_solve(factor, known.values)
+    likelihood = -0.5 * float(known.values @ solved) - float(np.log(np.diag(factor[0])).sum())
+    variance = prior - (to_known * cho_solve(factor, to_known.T).T).sum(axis=1)
+    gain = Gains(
+        mean - mean[0] + to_known @ solved, np.sqrt(np.maximum(variance, _JITTER**2)), scales
+    )
+    return likelihood + _log_prior(scales), gain
+
+
+@dataclass(frozen=True)
+class _Known:
+    """All readings as sums of f and a at few rows: `weights` [reading, 2·rows], surprises."""
+
+    rows: Ints
+    weights: Floats
+    values: Floats  # less what was expected
+    deviations: Floats
+
+    @classmethod
+    def of(
+        cls,
+        beliefs: Beliefs,
+        measured: Readings,
+        simulated: Readings,
+        seen: tuple[float, float] | None,
+    ) -> _Known:
+        mean = beliefs.worlds.mean(axis=0)
+        rows = np.unique(np.concatenate([[0], measured.rows, simulated.rows]).astype(np.int64))
+        n = len(rows)
+        differences = np.zeros((len(measured), 2 * n))
+        differences[np.arange(len(measured)), np.searchsorted(rows, measured.rows)] += 1
+        differences[:, 0] -= 1  # row 0 is the least
+        played = np.zeros((len(simulated), 2 * n))
+        played[np.arange(len(simulated)), n + np.searchsorted(rows, simulated.rows)] += 1
+        played[:, n] -= 1
+        parts = [differences, played]
+        values = [
+            measured.values - (mean[measured.rows] - mean[0]),
+            simulated.values - (beliefs.nominal[simulated.rows] - beliefs.nominal[0]),
+        ]
+        deviations = [measured.deviations, simulated.deviations]
+        if seen is not None:
+            parts.append(np.eye(1, 2 * n))
+            values.append(np.array([seen[0] - mean[0]]))
+            deviations.append(np.array([seen[1]]))
+        return cls(rows, np.vstack(parts), np.concatenate(values), np.concatenate(deviations))
+
+
+def _smooth(left: Floats, right: Floats, length: float) -> Floats:
+    """The squared exponential's correlation, [left, right]."""
+    square = (left**2).sum(1)[:, None] + (right**2).sum(1)[None, :] - 2 * left @ right.T
+    return np.asarray(np.exp(-np.maximum(square, 0) / (2 * length**2)))

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autotuner.agent.correction import Beliefs, Readings, gains
+from autotuner.agent.stepmodel import Floats
+
+N = 21
+AXES = np.linspace(0, 1, N)[:, None]
+
+
+def beliefs(spread: float = 0.1, worlds: int = 24) -> Beliefs:
+    """A model that promises 0.5 at the far end; the worlds disagree about how much."""
+    slope = 0.5 + spread * np.random.default_rng(0).standard_normal(worlds)
+    values = 0.2 + slope[:, None] * AXES[:, 0]
+    return Beliefs(AXES, 0.2 + 0.5 * AXES[:, 0], values)
+
+
+def reading(row: int, value: float, deviation: float = 0.01) -> Readings:
+    return Readings(np.array([row]), np.array([value]), np.array([deviation]))
+
+
+def mean_world(known: Beliefs) -> Floats:
+    means = known.worlds.mean(axis=0)
+    return np.asarray(means - means[0])
+
+
+def test_without_evidence_it_is_what_the_worlds_say_and_doubt_grows_with_distance() -> None:
+    told = gains(beliefs(), Readings(), Readings(), None)
+    assert told.mean == pytest.approx(mean_world(beliefs()))
+    assert told.deviation[0] < 1e-3
+    assert told.deviation[-1] > told.deviation[N // 2] > 0.02
+
+
+def test_a_measurement_is_believed_where_it_was_made_and_in_part_nearby() -> None:
+    told = gains(beliefs(), reading(20, 0.2), Readings(), None)
+    before = mean_world(beliefs())
+    assert told.mean[20] == pytest.approx(0.2, abs=0.02)
+    assert told.deviation[20] == pytest.approx(0.01, abs=0.005)
+    assert told.mean[15] < before[15] - 0.05
+    assert told.mean[0] == pytest.approx(0.0)
+
+
+def test_a_vague_measurement_moves_little() -> None:
+    sharp = gains(beliefs(), reading(20, 0.2, 0.01), Readings(), None)
+    vague = gains(beliefs(), reading(20, 0.2, 0.5), Readings(), None)
+    before = mean_world(beliefs())[20]
+    assert abs(vague.mean[20] - before) < 0.3 * abs(sharp.mean[20] - before)
+
+
+def test_a_measurement_counts_more_than_a_simulation() -> None:
+    both = gains(beliefs(), reading(20, 0.2), reading(20, 0.6), None)
+    assert both.mean[20] == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_simulation_corrects_the_formulas_but_leaves_the_doubt_of_the_figures() -> None:
+    simulated = gains(beliefs(), Readings(), reading(20, 0.3), None)
+    measured = gains(beliefs(), reading(20, 0.3), Readings(), None)
+    assert simulated.mean[20] < mean_world(beliefs())[20] - 0.1
+    assert simulated.deviation[20] > 3 * measured.deviation[20]
+
+
+def test_the_incumbents_own_attainment_tells_the_worlds_apart() -> None:
+    level = np.linspace(-0.3, 0.3, 31)
+    # Where the incumbent does badly, there is more to gain.
+    values = 0.5 + level[:, None] * np.where(AXES[:, 0] == 0, 1.0, 0.0)
+    known = Beliefs(AXES, values[15], values)
+    low = gains(known, Readings(), Readings(), (0.25, 0.02)).mean[-1]
+    high = gains(known, Readings(), Readings(), (0.75, 0.02)).mean[-1]
+    assert low > 0.15
+    assert high < -0.15
+
+
+def test_many_surprises_widen_what_is_not_known() -> None:
+    rows = np.array([4, 8, 12, 16])
+    expected = mean_world(beliefs(0.01))[rows]
+    calm = Readings(rows, expected, np.full(4, 0.01))
+    odd = Readings(rows, expected + 0.2 * np.array([1, -1, 1, -1]), np.full(4, 0.01))
+    quiet = gains(beliefs(0.01), calm, Readings(), None)
+    loud = gains(beliefs(0.01), odd, Readings(), None)
+    assert loud.deviation[20] > 1.5 * quiet.deviation[20]
+    assert loud.scales.structure > quiet.scales.structure
