@@ -63,6 +63,7 @@ class Daemon:
         state = self._in_mode(wishes.mode or self.state.mode, self.state)
         declared = self.journal.declared(now) if state.experiment is None else None
         seen = self.watch.look(replace(seen, wish=wishes.wish, declared=declared), now)
+        seen = seen if self.learner is None else self.learner.informed(seen)
         decision = self.tuner.decide(state, seen, now)
         number = self.journal.record(state, decision, seen, now)
         self.state = self._act(state, decision, seen, number, now)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
 
 from autotuner.agent import lived
 from autotuner.agent.calibration import calibrate_target
-from autotuner.agent.checks import Known, check
+from autotuner.agent.checks import Known, check, kv_tokens_of, prefix_share_of
 from autotuner.agent.engine import Engine
 from autotuner.agent.figures import Past
 from autotuner.alerts.conditions import Condition
@@ -121,6 +121,13 @@ class Learner:
             stretch = _Stretch(live.boot_id, live.generation, Settings(live.settings), live.now)
         stretch.add(seen, live.now)
         self._stretch = stretch
+
+    def informed(self, seen: Observation) -> Observation:
+        """With what the last calibration says of memory and prefix hits, where it is sure."""
+        if self._known is None or seen.live is None or seen.live.boot_id != self._known[0]:
+            return seen
+        known = self._known[1]
+        return replace(seen, kv_tokens=kv_tokens_of(known), prefix_share=prefix_share_of(known))
 
     @property
     def condition(self) -> Condition:

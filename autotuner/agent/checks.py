@@ -55,24 +55,30 @@ class Known:
         return replace(one, data=one.data * self.replicas)
 
 
+def kv_tokens_of(known: Known) -> float:
+    """Tokens of KV that one replica holds; inf where the calibration is not sure."""
+    kv = known.calibration.figures.kv_tokens
+    return kv.value if _sure(kv) and kv.value > 0 else math.inf
+
+
+def prefix_share_of(known: Known) -> float:
+    """The share of prompt tokens that the prefix cache held, 0..1; 0 where nothing is known."""
+    hits = known.calibration.figures.prefix_share
+    return min(max(hits.value, 0.0), 0.99) if hits.known and hits.error < 0.1 else 0.0
+
+
 def machines_of(known: Known) -> MachineTable:
     """The one machine that was measured, with the engine it was measured under."""
     steps = StepTable.of([known.calibration.model])
     reference = EngineTable.of([known.engine(known.settings)])
-    kv = known.calibration.figures.kv_tokens
-    return MachineTable.of_steps(
-        steps, reference, kv_tokens=kv.value if _sure(kv) and kv.value > 0 else math.inf
-    )
+    return MachineTable.of_steps(steps, reference, kv_tokens=kv_tokens_of(known))
 
 
 def systems_of(known: Known, rate_rps: float, mix: Mix, slo: SLO) -> Systems:
     """The target as one environment: its machine, with prefix hits where they are known."""
-    plain = Systems.of(machines_of(known), np.array([rate_rps]), mix, SLOTable.of([slo]))
-    hits = known.calibration.figures.prefix_share
-    share = min(max(hits.value, 0.0), 0.99) if hits.known and hits.error < 0.1 else 0.0
-    return Systems(
-        plain.machines, plain.rate_rps, plain.mix, plain.slo, np.array([share]), plain.patience_s
-    )
+    share = prefix_share_of(known)
+    slos = SLOTable.of([slo])
+    return Systems.of(machines_of(known), np.array([rate_rps]), mix, slos).with_prefix(share)
 
 
 def predicted(

@@ -48,15 +48,14 @@ class Engine:
         every_step: bool = False,
         crowding: Crowding | None = None,
     ) -> None:
-        self._crowding = crowding
-        self.clock, self.log, self.faults = start_s, log, faults
+        self.clock, self.log, self.faults, self._crowding = start_s, log, faults, crowding
         self.kv = KVBlocks(serving.kv_tokens)
         self._oom_blocks = self.faults.oom_tokens / BLOCK_TOKENS
         self._counts_blocks = self.kv.limited or self._oom_blocks < math.inf
         self.waiting: deque[Request] = deque()  # in the order of arrival, preempted ones first
         self.running: dict[int, Request] = {}  # in the order of admission
         self.ended: list[Ended] = []  # for the caller to take
-        self.running_log: list[int] = []  # with every_step: how many ran after each step
+        self.running_log: list[int] = []  # with every_step: how many ran
         self.preemptions = self.crashes = 0
         self._prefilling: list[Request] = []  # in the order of admission
         self._ends: list[tuple[int, int, Request]] = []  # a heap by the step of the last token
@@ -207,10 +206,9 @@ class Engine:
             self._prefilling = [r for r in self._prefilling if r is not request]
             self.kv.release(request.known_tokens, request.most_tokens)
             return
-        cached = request.prompt_tokens + self._told(request) - 1
         self._ends = [entry for entry in self._ends if entry[2] is not request]
         heapq.heapify(self._ends)
-        self._stop_decoding(request, cached)
+        self._stop_decoding(request, request.prompt_tokens + self._told(request) - 1)
 
     def _stop_decoding(self, request: Request, cached_tokens: int) -> None:
         self._reads.remove(request, cached_tokens + 1)

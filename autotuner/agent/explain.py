@@ -84,7 +84,7 @@ def seen_figures(context: ProposalContext, system: Systems) -> dict[str, float]:
     longest = np.where(mix.weight > 0, mix.prompt_tokens, 0).max()
     return {
         **figures(context),
-        "planned_rate_rps": float(system.rate_rps[0]),
+        "planned_rate_rps": float(system.rate_rps[0]) * context.replicas,
         "prompt_tokens_mean": float((mix.weight * mix.prompt_tokens).sum()),
         "prompt_tokens_tail": float(longest),
         "output_tokens_mean": float((mix.weight * mix.output_tokens).sum()),

@@ -108,6 +108,10 @@ class Systems:
     def with_rate(self, rate_rps: Floats) -> Systems:
         return replace(self, rate_rps=rate_rps)
 
+    def with_prefix(self, share: float) -> Systems:
+        """With this share of prompt tokens found in the prefix cache, 0..1, in each."""
+        return replace(self, prefix_share=np.full(len(self), share))
+
 
 def draw_systems(rng: np.random.Generator, n: int) -> Systems:
     """`n` random systems. Loads and SLOs are drawn in relation to the machine, all ranges chosen.

@@ -47,14 +47,16 @@ def view_of(context: ProposalContext) -> View | None:
     prompt, output = lengths[:, 0], lengths[:, 1]
     # The steps were measured under the incumbent's engine.
     machines = MachineTable.of_steps(
-        StepTable.of([calibration.model]), reach.engines(reach.start[None, :])
+        StepTable.of([calibration.model]),
+        reach.engines(reach.start[None, :]),
+        kv_tokens=context.kv_tokens,
     )
     system = Systems.of(
         machines,
-        np.array([rate_rps]),
+        np.array([rate_rps / context.replicas]),
         points_of_sample(prompt, output),
         SLOTable.of([context.slo]),
-    )
+    ).with_prefix(context.prefix_share)
     mix = SampleMix(prompt.astype(int).tolist(), output.astype(int).tolist())
     measured = evidence(context.past, context.incumbent, context.attainment)
     return View(context, openings, reach, calibration, system, mix, measured)

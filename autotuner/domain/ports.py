@@ -118,7 +118,9 @@ class ProposalContext:
 
     `rebuild_s`: what a change of a knob that is not live was seen to take, NaN where it was not
     seen. `horizon_s`: for how long the forecast leaves the workload as it is, inf where none says
-    otherwise: what a change costs has to be earned within it.
+    otherwise: what a change costs has to be earned within it. `kv_tokens`: tokens of KV that one
+    replica holds under the incumbent, inf where unknown. `prefix_share`: of the prompt tokens that
+    the prefix cache held, 0..1. `replicas`: workers under the same settings that share the rate.
     """
 
     space: KnobSpace
@@ -135,6 +137,9 @@ class ProposalContext:
     goal: Goal = field(default_factory=Goal)
     rebuild_s: float = math.nan
     horizon_s: float = math.inf
+    kv_tokens: float = math.inf
+    prefix_share: float = 0.0
+    replicas: int = 1
 
 
 @dataclass(frozen=True)

@@ -152,4 +152,7 @@ def _context(moment: Moment, aim: Aim) -> ProposalContext:
         goal=aim.goal,
         rebuild_s=state.rebuild_s,
         horizon_s=seen.steady_for_s,
+        kv_tokens=seen.kv_tokens,
+        prefix_share=seen.prefix_share,
+        replicas=rules.replicas,
     )

@@ -96,7 +96,8 @@ class Observation:
     experiment's first slot; `recent` goes back `Rules.noise_s`, whatever settings were met, and
     is needed only between tests. `declared` is the oldest test that a person asked for. `overload`
     says why the load that is forecast exceeds what the settings in force can serve. `steady_for_s`:
-    for how long the forecast leaves the load as it is; inf where none says otherwise.
+    for how long the forecast leaves the load as it is; inf where none says otherwise. `kv_tokens`:
+    of KV that one replica holds, inf where unknown. `prefix_share`: of prompt tokens found cached.
     """
 
     live: LiveSettings | None
@@ -114,6 +115,8 @@ class Observation:
     declared: Declaration | None = None
     overload: str | None = None
     steady_for_s: float = math.inf
+    kv_tokens: float = math.inf
+    prefix_share: float = 0.0
 
 
 @dataclass(frozen=True)

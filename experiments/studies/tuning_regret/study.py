@@ -19,7 +19,7 @@ from autotuner.domain.ports import Proposer
 from experiments.studies import _common
 from experiments.studies.tuning_regret.figure import draw
 from experiments.studies.tuning_regret.playing import play
-from experiments.studies.tuning_regret.truth import held_out
+from experiments.studies.tuning_regret.truth import SPACE, held_out
 
 SEED = 4100
 BUDGET = 40
@@ -69,11 +69,16 @@ def proposers(methods: Sequence[str]) -> Mapping[str, Callable[[], Proposer]]:
     """Makers by name: each run begins with a fresh proposer, as a daemon does."""
     from autotuner.agent.baselines import screened_random
     from autotuner.bootstrap import build_proposer
-    from autotuner.config.policy import Policy, ProposerConfig
+    from autotuner.config.policy import Policy
 
     def by_policy(kind: str) -> Callable[[], Proposer]:
-        chosen = ProposerConfig.model_validate({"kind": kind})
-        policy = Policy.model_construct(proposer=chosen)
+        told = {
+            "name": "study",
+            "slo": {"ttft_s": 1.0},
+            "knobs": {knob.name: {"levels": list(knob.levels)} for knob in SPACE},
+            "proposer": {"kind": kind},
+        }
+        policy = Policy.model_validate(told)
         return lambda: build_proposer(policy)
 
     return {m: screened_random if m == "screened-random" else by_policy(m) for m in methods}
