@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotuner.alerts.inbox import Action
@@ -25,6 +25,7 @@ from autotuner.config import (
     load_policy,
     read_secret,
 )
+from autotuner.config.secrets import secrets_digest
 from autotuner.couriers import delivery_jobs
 from autotuner.daemon import Daemon
 from autotuner.domain.errors import TargetUnavailableError
@@ -35,9 +36,11 @@ from autotuner.forecast.joblib_pool import JoblibPool
 from autotuner.forecast.pool import FitPool
 from autotuner.forecast.service import Forecaster, ForecastSettings
 from autotuner.hearing import AlertsIn
+from autotuner.history.backlog import Backlog
 from autotuner.history.store import History, open_history
 from autotuner.instruments import Instruments
 from autotuner.journal import Journal, JournalOptions
+from autotuner.keeping import keeping_of
 from autotuner.learning import Learner
 from autotuner.learning_setup import (
     learner_for,
@@ -47,6 +50,7 @@ from autotuner.learning_setup import (
 )
 from autotuner.observer import Horizon, Observer
 from autotuner.probing import Probing
+from autotuner.reloading import Reloader, TargetParts
 from autotuner.resources import resource_folder
 from autotuner.service import Job, Service
 from autotuner.sidelines import Sidelines
@@ -67,27 +71,68 @@ def open_configured_history(config: Config) -> History:
     return open_history(config.history)
 
 
-def build_service(config: Config, history: History) -> Service:
-    """Everything wired, nothing started."""
+def build_service(
+    config: Config, history: History, read: Callable[[], Config] | None = None
+) -> Service:
+    """Everything wired, nothing started. `read`: reads the configuration again, for a reload."""
     instruments = Instruments()
     pool = build_fit_pool(config)
-    fit = pool.fit_many if pool else None
-    daemons, jobs = [], []
-    for target in config.targets:
-        policy = load_policy(target.policy, resource_folder("policies"))
-        daemon = build_daemon(config, target, policy, history, instruments, config.receivers, fit)
-        daemons.append(daemon)
-        jobs.append(Job(f"refit:{target.name}", policy.forecast.refit_s, daemon.watch.refit))
-        folder = target_folder(config, target.name)
-        base = agent_path(policy.proposer.agent)
-        jobs += learning_jobs(target.name, policy, history, daemon.learner, base, folder)
-    jobs += delivery_jobs(config, history, instruments)
-    keep_s = config.keep_days * DAY_S
-    jobs.append(Job("prune", PRUNE_EVERY_S, lambda now: history.prune(now - keep_s)))
+    parts = Parts(history, instruments, pool.fit_many if pool else None)
+    built = {target.name: parts.of_target(config, target) for target in config.targets}
+    jobs = [job for one in built.values() for job in one.jobs]
     return Service(
-        daemons, jobs, instruments, config.cycle_s,
-        slow_jobs_at_once=max(1, config.forecast_processes), closing=(pool.close,) if pool else (),
-    )  # fmt: skip
+        [one.daemon for one in built.values()],
+        [*jobs, *parts.common_jobs(config)],
+        instruments,
+        config.cycle_s,
+        slow_jobs_at_once=max(1, config.forecast_processes),
+        closing=(pool.close,) if pool else (),
+        reloader=Reloader(config, built, parts, read) if read is not None else None,
+    )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Builds what a service is made of, at the start and again at a reload."""
+
+    history: History
+    instruments: Instruments
+    fit: FitMany | None = None
+
+    def made_of(self, config: Config, target: TargetConfig) -> tuple[object, ...]:
+        """All that the daemon of `target` depends on; while that is equal, it need not be rebuilt.
+
+        Raises ConfigError for a policy that can't be used.
+        """
+        policy = load_policy(target.policy, resource_folder("policies"))
+        secrets = secrets_digest(target.model_dump())
+        return target, policy, stale_s(config, target), secrets
+
+    def of_target(self, config: Config, target: TargetConfig) -> TargetParts:
+        """One target's daemon with the jobs beside it. Raises ConfigError, AgentError."""
+        policy = load_policy(target.policy, resource_folder("policies"))
+        daemon = build_daemon(
+            config, target, policy, self.history, self.instruments, config.receivers, self.fit
+        )
+        base, folder = agent_path(policy.proposer.agent), target_folder(config, target.name)
+        learning = learning_jobs(target.name, policy, self.history, daemon.learner, base, folder)
+        refit = Job(f"refit:{target.name}", policy.forecast.refit_s, daemon.watch.refit)
+        jobs = (replace(job, target=target.name) for job in (refit, *learning))
+        return TargetParts(self.made_of(config, target), daemon, tuple(jobs))
+
+    def common_jobs(self, config: Config) -> list[Job]:
+        """Jobs that serve all targets. Raises ConfigError where a secret can't be read."""
+
+        def keep(now: float) -> None:
+            self.history.keep(keeping_of(config, now))
+
+        prune = Job("prune", PRUNE_EVERY_S, keep)
+        return [*delivery_jobs(config, self.history, self.instruments), prune]
+
+
+def stale_s(config: Config, target: TargetConfig) -> float:
+    """How old a target's numbers may be before they count as none."""
+    return max(60.0, 5 * config.cycle_s, target.metrics.patience_s)
 
 
 def build_fit_pool(config: Config) -> FitPool | JoblibPool | None:
@@ -123,8 +168,7 @@ def build_daemon(
     workers = workers_of(target)
     for worker in workers:
         check_reachable_space(worker, policy)
-    stale_s = max(60.0, 5 * config.cycle_s, target.metrics.patience_s)
-    ends = live_ends(workers, metrics_source(target), stale_s)
+    ends = live_ends(workers, metrics_source(target), stale_s(config, target))
     forecaster = Forecaster(_forecast_settings(policy.forecast), fit_many=fit)
     return assemble(
         target.name, ", ".join(target.urls), policy, history, instruments, ends, forecaster,
@@ -231,14 +275,15 @@ def assemble(
     noise_s = rules.noise_s if rules.plan_from_noise else 0.0
     remember_s = max(noise_s, learner.remember_s if learner else 0.0)
     horizon = Horizon(proposing.observe_s, ends.stale_s, remember_s)
+    backlog = Backlog()
     return Daemon(
         name=name,
         target=ends.target,
         laned=ends.laned,
         observer=Observer(ends.target, ends.metrics, rules.slo, horizon, ends.sidelines),
-        watch=Watch(history, forecaster, watching),
+        watch=Watch(history, forecaster, watching, backlog),
         tuner=Tuner(rules, proposer or build_proposer(policy)),
-        journal=Journal(history, journal, space),
+        journal=Journal(history, journal, space, backlog),
         instruments=instruments,
         mode=mode,
         learner=learner,

@@ -10,15 +10,20 @@ from autotuner import __version__
 from autotuner.commands.agent_learning import calibrate, checks, improve
 from autotuner.commands.agents import agent_app
 from autotuner.commands.configs import config_app
+from autotuner.commands.doctor import doctor
 from autotuner.commands.experiments import experiment_app
 from autotuner.commands.histories import history_app
+from autotuner.commands.init import init
 from autotuner.commands.operate import pause, resume, rollback, run, status
 from autotuner.commands.replays import simulate
+from autotuner.commands.service_install import service_app
 from autotuner.commands.showcase import demo
 from autotuner.commands.silences import silence_app
 from autotuner.commands.studies import study_app
+from autotuner.commands.tokens import token_app
 from autotuner.domain.errors import AutotunerError
 from autotuner.load.command import load_command
+from autotuner.logs import quiet_logs
 from autotuner.worker.command import worker_command
 
 app = typer.Typer(
@@ -28,6 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("demo")(demo)
+app.command("init")(init)
+app.command("doctor")(doctor)
 app.command("run")(run)
 app.command("status")(status)
 app.command("pause")(pause)
@@ -36,7 +43,9 @@ app.command("rollback")(rollback)
 app.add_typer(experiment_app, name="experiment")
 app.add_typer(history_app, name="history")
 app.add_typer(silence_app, name="silence")
+app.add_typer(token_app, name="token")
 app.add_typer(config_app, name="config")
+app.add_typer(service_app, name="service")
 agent_app.command("calibrate")(calibrate)
 agent_app.command("checks")(checks)
 agent_app.command("improve")(improve)
@@ -64,6 +73,7 @@ def _root(
 
 def main() -> None:
     """The entry point. A user's mistake is a sentence and exit code 2, never a traceback."""
+    quiet_logs()
     try:
         app()
     except AutotunerError as problem:

@@ -16,9 +16,11 @@ from autotuner.alerts.pace import Pace
 from autotuner.alerts.posting import Mailbox
 from autotuner.alerts.webhook import WebhookSender
 from autotuner.config import AlertmanagerConfig, ChatConfig, Config, WebhookConfig, read_secret
+from autotuner.domain.errors import HistoryUnavailableError
 from autotuner.domain.forecasts import Alert
 from autotuner.history.store import History
 from autotuner.instruments import Instruments
+from autotuner.outcry import Outcry
 from autotuner.service import Job
 
 DELIVER_EVERY_S = 2.0
@@ -33,10 +35,24 @@ class Line:
 
     name: str
     courier: Courier
+    history: History
     instruments: Instruments
+    outcry: Outcry
     repeats: Repeats | None = None
 
     def run(self, now: float) -> None:
+        try:
+            self._deliver(now)
+        except HistoryUnavailableError as away:
+            problem = self.outcry.away(str(away), now)
+        else:
+            problem = self.outcry.back(now)
+        if problem:
+            log.warning("alert.not_told_directly", receiver=self.name, problem=problem)
+
+    def _deliver(self, now: float) -> None:
+        # Another process may hold a lock under which the outbox can be read and not written.
+        self.history.reach()
         report = self.courier.deliver_due(now)
         self.instruments.delivered(self.name, report.delivered, report.failed)
         if report.problem:
@@ -62,6 +78,13 @@ def delivery_jobs(config: Config, history: History, instruments: Instruments) ->
     return [*jobs, Job("count-undelivered", COUNT_EVERY_S, count)]
 
 
+def senders(config: Config) -> dict[str, Sender]:
+    """What speaks to each receiver, by its name. Raises ConfigError as `delivery_jobs` does."""
+    made: dict[str, Sender] = {hook.name: _webhook(hook) for hook in config.webhooks}
+    made |= {chat.name: _chat(chat) for chat in config.chats}
+    return made | {manager.name: _alertmanager(manager) for manager in config.alertmanagers}
+
+
 def _lines(config: Config, history: History, instruments: Instruments) -> Iterator[Line]:
     def courier(kind: WebhookConfig | AlertmanagerConfig | ChatConfig, sender: Sender) -> Courier:
         return Courier(history, kind.name, sender, Pace(kind.max_per_minute), seed=os.getpid())
@@ -70,14 +93,23 @@ def _lines(config: Config, history: History, instruments: Instruments) -> Iterat
         names = (target.name for target in config.targets)
         return [alert for name in names for alert in history.firing_alerts(name, receiver)]
 
+    def line(
+        kind: WebhookConfig | AlertmanagerConfig | ChatConfig,
+        sender: Sender,
+        repeats: Repeats | None = None,
+        repeat_s: float | None = None,
+    ) -> Line:
+        outcry = Outcry(kind.name, sender, [target.name for target in config.targets], repeat_s)
+        return Line(kind.name, courier(kind, sender), history, instruments, outcry, repeats)
+
     for hook in config.webhooks:
-        yield Line(hook.name, courier(hook, _webhook(hook)), instruments)
+        yield line(hook, _webhook(hook))
     for chat in config.chats:
-        yield Line(chat.name, courier(chat, _chat(chat)), instruments)
+        yield line(chat, _chat(chat))
     for manager in config.alertmanagers:
         sender = _alertmanager(manager)
         repeats = Repeats(manager.name, partial(firing, manager.name), sender, manager.repeat_s)
-        yield Line(manager.name, courier(manager, sender), instruments, repeats)
+        yield line(manager, sender, repeats, manager.repeat_s)
 
 
 def _webhook(hook: WebhookConfig) -> WebhookSender:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import structlog
 
 from autotuner.abtest import switchback
-from autotuner.alerts.conditions import Condition
+from autotuner.alerts.conditions import Builtin, Condition
 from autotuner.domain.errors import (
+    HistoryUnavailableError,
     SettingsRefusedError,
     StaleGenerationError,
     TargetError,
@@ -25,6 +26,9 @@ from autotuner.tuner import Action, Decision, Observation, Tuner, TunerState
 from autotuner.watch import Watch
 
 log = structlog.get_logger()
+
+# Chosen: a slot that went on for longer than this without its history is no measurement of a slot.
+AWAY_LIMIT_S = 600.0
 
 
 @dataclass
@@ -50,10 +54,16 @@ class Daemon:
     def run_cycle(self, now: float) -> str:
         """One turn of the loop at `now` (s since the epoch); returns what was done and why.
 
-        Never raises for a target that is down; a history that can't be written raises, since
-        nothing may be done that is not recorded.
+        Never raises for a target that is down, nor for a history that is away when the cycle
+        begins: nothing may be done that is not recorded, so it holds. One that goes away in the
+        middle raises, with nothing done.
         """
-        wishes = self.journal.wishes(now)
+        try:
+            wishes = self.journal.wishes(now)
+        except HistoryUnavailableError as problem:
+            return self._without_history(str(problem), now)
+        if self.state is not None and not self.journal.holds(self.state):
+            self.state = None  # as after a crash: what the history holds counts
         seen = self.observer.observe(self.state.experiment if self.state else None)
         if self.state is None:
             if seen.live is None:
@@ -64,7 +74,7 @@ class Daemon:
         declared = self.journal.declared(now) if state.experiment is None else None
         seen = self.watch.look(replace(seen, wish=wishes.wish, declared=declared), now)
         seen = seen if self.learner is None else self.learner.informed(seen)
-        decision = self.tuner.decide(state, seen, now)
+        decision = self._decided(state, seen, wishes.away_s, now)
         number = self.journal.record(state, decision, seen, now)
         self.state = self._act(state, decision, seen, number, now)
         self.watch.tell(
@@ -78,23 +88,44 @@ class Daemon:
         )
         return self._told(decision.action, decision.reason, now)
 
-    def stop(self, now: float) -> str:
+    def _decided(self, state: TunerState, seen: Observation, away_s: float, now: float) -> Decision:
+        if state.experiment is None or away_s <= AWAY_LIMIT_S:
+            return self.tuner.decide(state, seen, now)
+        return self.tuner.stop(state, f"the history was away for {away_s:.0f} s", now)
+
+    def _without_history(self, problem: str, now: float) -> str:
+        """Nothing can be recorded, so nothing is done: what runs goes on, what is seen is kept."""
+        reason = f"{problem}; nothing is done that can't be recorded"
+        seen = self.observer.observe(self.state.experiment if self.state else None)
+        self.journal.held(reason, now)
+        if self.state is not None:
+            seen = self.watch.look(seen, now)
+            holding = Decision(Action.HOLD, reason, self.state)
+            self.watch.tell(seen, holding, now, (_history_away(problem),))
+        self.instruments.traffic(self.name, seen.traffic)
+        return self._told(Action.HOLD, reason, now)
+
+    def stop(self, now: float, why: str = "the daemon was stopped") -> str:
         """Ends a running test and leaves the incumbent live; the last thing a daemon does."""
         if self.state is None or self.state.experiment is None:
             return "stopped; the incumbent is live"
         seen = self.observer.observe(self.state.experiment)
-        decision = self.tuner.stop(self.state, "the daemon was stopped", now)
-        number = self.journal.record(self.state, decision, seen, now)
+        decision = self.tuner.stop(self.state, why, now)
+        try:
+            number = self.journal.record(self.state, decision, seen, now)
+        except HistoryUnavailableError as problem:
+            # The next start finds the test open, and puts the incumbent back.
+            return f"stopped in the middle of a test, with its settings left as they are: {problem}"
         self.state = self._act(self.state, decision, seen, number, now)
         return self._told(decision.action, decision.reason, now)
 
     def _learnt(self, seen: Observation, *, testing: bool) -> tuple[Condition, ...]:
         """What is known of the model's errors; the learner hears what was seen."""
         if self.learner is None:
-            return ()
+            return (_history_away(""),)
         self.learner.look(seen, testing=testing)
         self.instruments.model(self.name, self.learner.errors)
-        return (self.learner.condition,)
+        return (self.learner.condition, _history_away(""))
 
     def _act(
         self, before: TunerState, decision: Decision, seen: Observation, number: int, now: float
@@ -136,7 +167,7 @@ class Daemon:
         """The slot that just began, recorded at once: a crash must find it."""
         assert state.experiment is not None, "only a running experiment opens slots"
         experiment = switchback.slot_started(state.experiment, applied)
-        self.journal.experiment(experiment, now)
+        self.journal.slot_opened(experiment, now)
         return replace(state, experiment=experiment)
 
     def _failed(
@@ -154,11 +185,19 @@ class Daemon:
         after = self.tuner.failed(before, decision, refused)
         if after.experiment is None and decision.state.experiment is not None:
             why = f"its settings could not be applied: {problem}"
-            self.journal.experiment(switchback.abort(decision.state.experiment, why), now)
+            self.journal.slot_opened(switchback.abort(decision.state.experiment, why), now)
         return after
 
     def _told(self, action: Action, reason: str, now: float) -> str:
         log.info("cycle", target=self.name, action=action.value, reason=reason)
         self.instruments.cycle(self.name, action.value)
         self.journal.alive(reason, self.state.mode if self.state else self.mode, now)
+        backlog = self.journal.backlog
+        self.instruments.history(
+            self.name, away=bool(backlog.problem), waiting=backlog.waiting, dropped=backlog.dropped
+        )
         return reason
+
+
+def _history_away(problem: str) -> Condition:
+    return Condition(Builtin.HISTORY_AWAY, bool(problem), problem)

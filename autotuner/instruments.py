@@ -79,6 +79,29 @@ class Instruments:
             registry=self.registry,
         )
         self._model_figures: dict[str, set[str]] = defaultdict(set)
+        self._history_up = Gauge(
+            "autotuner_history_up",
+            "Whether the history's database answered in the last cycle (1) or not (0)",
+            ["target"],
+            registry=self.registry,
+        )
+        self._history_waiting = Gauge(
+            "autotuner_history_waiting",
+            "Writes that wait for the history's database",
+            ["target"],
+            registry=self.registry,
+        )
+        self._history_dropped = Gauge(
+            "autotuner_history_dropped",
+            "Writes that were lost since the daemon began, the database being away for too long",
+            ["target"],
+            registry=self.registry,
+        )
+        self.leader = Gauge(
+            "autotuner_leader",
+            "1 where this daemon leads those that share its history, 0 where it stands by",
+            registry=self.registry,
+        )
         self.forecasts = ForecastGauges(self.registry)
         self.alerts_waiting = Gauge(
             "autotuner_alerts_undelivered", "Alerts still in the outbox", registry=self.registry
@@ -86,6 +109,11 @@ class Instruments:
 
     def cycle(self, target: str, action: str) -> None:
         self._cycles.labels(target, action).inc()
+
+    def history(self, target: str, *, away: bool, waiting: int, dropped: int) -> None:
+        self._history_up.labels(target).set(0 if away else 1)
+        self._history_waiting.labels(target).set(waiting)
+        self._history_dropped.labels(target).set(dropped)
 
     def model(self, target: str, errors: Mapping[str, float]) -> None:
         """Figures of which too little is known any more read NaN, not their last value."""

@@ -39,11 +39,14 @@ class Study:
 
 
 def find_studies() -> list[Study]:
-    """All studies by name; raises ConfigError outside a checkout."""
+    """All studies by name; raises ConfigError outside a checkout.
+
+    A folder whose name begins with _ is a study that was not measured yet.
+    """
     home = ROOT / "experiments" / "studies"
     if not home.is_dir():
         raise ConfigError("studies: not part of an installed package; run this in a checkout")
-    return [Study(p.parent.name, p.parent) for p in sorted(home.glob("*/study.py"))]
+    return [Study(p.parent.name, p.parent) for p in sorted(home.glob("[!_]*/study.py"))]
 
 
 def choose(names: Sequence[str], *, every: bool) -> list[Study]:

@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import structlog
@@ -27,7 +28,8 @@ from autotuner.forecast.anomaly import DetectorState, score_point
 from autotuner.forecast.bands import Kind
 from autotuner.forecast.coverage import Coverage
 from autotuner.forecast.service import Forecaster, Past
-from autotuner.history.records import OutboxMessage
+from autotuner.history.backlog import Backlog
+from autotuner.history.records import OutboxMessage, Sample
 from autotuner.history.store import History
 from autotuner.tuner import Decision, Observation
 
@@ -65,10 +67,21 @@ class WatchOptions:
 
 
 class Watch:
-    """One target's series and alerts. `look` and `tell` once a cycle; `refit` now and then."""
+    """One target's series and alerts. `look` and `tell` once a cycle; `refit` now and then.
 
-    def __init__(self, history: History, forecaster: Forecaster, options: WatchOptions) -> None:
+    While the history is away, what is seen and told waits in the `backlog`.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        forecaster: Forecaster,
+        options: WatchOptions,
+        backlog: Backlog | None = None,
+    ) -> None:
         self._history, self._forecaster, self._options = history, forecaster, options
+        self._backlog = Backlog() if backlog is None else backlog
+        self._silences = history.silences()
         self._states: Mapping[str, AlertState] = restored(history, options)
         self._detectors: dict[str, DetectorState] = defaultdict(DetectorState)
         kept = ((name, history.latest_forecast(options.target, name)) for name in FORECAST_KINDS)
@@ -84,6 +97,10 @@ class Watch:
         self._blind: tuple[str, ...] | None = None
         self._outlook = Outlook(options.goal_attainment)
         self._ahead = Judgement(None)
+
+    def send_to(self, receivers: tuple[str, ...]) -> None:
+        """From now on alerts go to these; what fires already is told to them at its next change."""
+        self._options = replace(self._options, receivers=receivers)
 
     def look(self, seen: Observation, now: float) -> Observation:
         """The observation with what is forecast of the load; completed buckets are kept, scored."""
@@ -123,15 +140,19 @@ class Watch:
         )
         looked = Readings(self._values, self._pasts.usual, conditions)
         options = self._options
-        silences = self._history.silences(now)
+        self._silences = self._backlog.ask(lambda: self._history.silences(now), self._silences)
         states, changes = evaluate(
-            options.rules, self._states, looked, now, options.target, silences
+            options.rules, self._states, looked, now, options.target, self._silences
         )
         for change in changes:
-            receivers = options.receivers if change.tell else ()
-            self._history.record_alert(
-                change.alert, now, [self._message(change.alert, r) for r in receivers]
-            )
+            # Couriers tell of a history that is away by themselves: the outbox is away with it.
+            telling = change.tell and change.alert.name != Builtin.HISTORY_AWAY
+            receivers = options.receivers if telling else ()
+            messages = [self._message(change.alert, receiver) for receiver in receivers]
+            self._backlog.write(
+                "alert", partial(self._history.record_alert, change.alert, now, messages),
+                needed=True,
+            )  # fmt: skip
         self._states = states  # only now: what could not be recorded changes again next time
         return tuple(change.alert for change in changes)
 
@@ -158,6 +179,11 @@ class Watch:
         )
 
     @property
+    def values(self) -> Mapping[str, float]:
+        """The series as they were last seen; absent where nothing was."""
+        return self._values
+
+    @property
     def forecasts(self) -> Mapping[str, Forecast]:
         """The latest forecast of each series that has one."""
         return self._forecasts
@@ -178,9 +204,12 @@ class Watch:
         if self._remembers:
             return
         self._remembers = True
+        since = now - self._pasts.span.length_s
         for name in self._pasts.names:
-            since = now - self._pasts.span.length_s
-            kept = self._history.samples(self._options.target, name, since=since, until=now)
+            kept: Sequence[Sample] = self._backlog.ask(
+                partial(self._history.samples, self._options.target, name, since=since, until=now),
+                [],
+            )
             self._pasts.take_over(name, ((s.at, s.value) for s in kept))
 
     def _steady(self, seen: Observation) -> dict[str, float]:
@@ -234,15 +263,18 @@ class Watch:
         if not means:
             return
         self._tell_of_blind_rules(means)
-        self._history.append_samples(
-            self._options.target, [(series, at, value) for series, value in means.items()]
+        rows = [(series, at, value) for series, value in means.items()]
+        self._backlog.write(
+            "samples", partial(self._history.append_samples, self._options.target, rows)
         )
         self._scores = tuple(
             self._score(series, at, means[series]) for series in FORECAST_KINDS if series in means
         )
         odd = [score for score in self._scores if score.anomalous]
         if odd:
-            self._history.record_anomalies(self._options.target, odd)
+            self._backlog.write(
+                "anomalies", partial(self._history.record_anomalies, self._options.target, odd)
+            )
 
     def _tell_of_blind_rules(self, means: Mapping[str, float]) -> None:
         """A misspelt or renamed series must not pass for one that is well; told when it changes."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autotuner.agent.des_crowding import Crowding
 from autotuner.agent.des_engine import Engine
 from autotuner.agent.des_faults import NO_FAULTS, Faults
 from autotuner.agent.des_fleet import Fleet
@@ -20,7 +21,7 @@ from autotuner.agent.engine import ENGINE_KNOBS
 from autotuner.agent.schedule import Schedule
 from autotuner.agent.serving import Serving, ServingTable
 from autotuner.agent.stepmodel import Floats, StepModel
-from autotuner.agent.traffic import ArrivalStream, RateFunction, TokenMix
+from autotuner.agent.traffic import ArrivalStream, MixSchedule, RateFunction, TokenMix
 from autotuner.domain.knobs import Value
 from autotuner.domain.telemetry import Exposure, Outcome, StepRecord
 
@@ -37,19 +38,20 @@ class EngineRules:
 
     `serving_of` gives the one row that settings ask for. A change of one of `rebuild_knobs` is
     blue/green: new engines take the requests that come `rebuild_s` later or after, the old ones
-    serve on until then and finish what they have. `faults` are every engine's.
+    serve on until then and finish what they have. `faults` and `crowding` are every engine's.
     """
 
     serving_of: ServingOf
     rebuild_s: float = 0.0
     rebuild_knobs: frozenset[str] = REBUILD_KNOBS
     faults: Faults = NO_FAULTS
+    crowding: Crowding | None = None
 
     @classmethod
-    def plain(cls, model: StepModel) -> EngineRules:
+    def plain(cls, model: StepModel, crowding: Crowding | None = None) -> EngineRules:
         """One engine with memory for everything, whatever the engine knobs say."""
         table = ServingTable.of([Serving(model)])
-        return cls(lambda _: table, rebuild_knobs=frozenset())
+        return cls(lambda _: table, rebuild_knobs=frozenset(), crowding=crowding)
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,15 @@ class SimulatedSystem:
     """Serves a stream of random requests under settings that may change at any time.
 
     `engines` is a step model, for one engine without a memory limit, or the rules by which
-    settings make engines. `rate(t)` is requests per second at time t (s). A request that finds
-    `max_waiting` others waiting is rejected.
+    settings make engines. `rate(t)` is requests per second at time t (s); `mix` may change with
+    time as well. A request that finds `max_waiting` others waiting is rejected.
     """
 
     def __init__(
         self,
         engines: StepModel | EngineRules,
         rate: RateFunction,
-        mix: TokenMix,
+        mix: TokenMix | MixSchedule,
         settings: Mapping[str, Value],
         *,
         seed: int = 0,
@@ -190,6 +192,7 @@ class SimulatedSystem:
                 self._log,
                 start_s=start_s,
                 faults=self.rules.faults,
+                crowding=self.rules.crowding,
             )
             for _ in range(serving.replicas)
         ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
@@ -67,6 +69,27 @@ class SampleMix:
 
 
 @dataclass(frozen=True)
+class MixSchedule:
+    """Mixes one after the other: each from its start (s) on, the first one before it as well.
+
+    Raises ValueError unless there is a mix per start and the starts ascend.
+    """
+
+    starts_s: tuple[float, ...]
+    mixes: tuple[TokenMix, ...]
+
+    def __post_init__(self) -> None:
+        if not self.mixes or len(self.mixes) != len(self.starts_s):
+            raise ValueError(f"{len(self.mixes)} mixes for {len(self.starts_s)} starts")
+        if list(self.starts_s) != sorted(set(self.starts_s)):
+            raise ValueError(f"starts_s={self.starts_s}: not ascending")
+
+    def at(self, at_s: float) -> TokenMix:
+        """The mix of requests that arrive at `at_s`."""
+        return self.mixes[max(bisect_right(self.starts_s, at_s) - 1, 0)]
+
+
+@dataclass(frozen=True)
 class Traffic:
     """Requests per environment, in the order of arrival: arrays [environment, request].
 
@@ -103,32 +126,53 @@ def poisson_row(
 
 
 class ArrivalStream:
-    """An endless stream of requests under a rate that changes over time.
+    """An endless stream of requests under a rate and a mix that may change over time.
 
     A Poisson process whose rate is held constant within each second (the rate at its middle), and
     multiplied by a Gamma draw of mean 1 and coefficient of variation `burst` where that is above 0.
+    Lengths are of the mix at the middle of the second, too.
     """
 
     BLOCK_S = 60
 
     def __init__(
-        self, rate: RateFunction, mix: TokenMix, seed: int, start_s: float = 0.0, burst: float = 0.0
+        self,
+        rate: RateFunction,
+        mix: TokenMix | MixSchedule,
+        seed: int,
+        start_s: float = 0.0,
+        burst: float = 0.0,
     ) -> None:
-        self._rate, self._mix, self._burst = rate, mix, burst
+        self._rate, self._burst = rate, burst
+        self._mix = mix if isinstance(mix, MixSchedule) else MixSchedule((start_s,), (mix,))
         self._rng = np.random.default_rng(seed)
         self._drawn_until_s = start_s
 
     def next_block(self) -> tuple[list[tuple[float, int, int]], float]:
         """The next minute's (arrival, prompt tokens, output tokens), and where the minute ends."""
         start = self._drawn_until_s
-        rates = np.array([max(0.0, self._rate(start + i + 0.5)) for i in range(self.BLOCK_S)])
+        middles = [start + i + 0.5 for i in range(self.BLOCK_S)]
+        rates = np.array([max(0.0, self._rate(at)) for at in middles])
         if self._burst > 0:
             shape = 1 / self._burst**2
             rates = rates * self._rng.gamma(shape, 1 / shape, self.BLOCK_S)
         counts = self._rng.poisson(rates)
         seconds = np.repeat(np.arange(self.BLOCK_S), counts)
         arrivals = np.sort(start + seconds + self._rng.random(len(seconds)))
-        prompts, outputs = self._mix.draw(self._rng, len(arrivals))
+        prompts, outputs = self._lengths(middles, counts)
         self._drawn_until_s = start + self.BLOCK_S
         rows = zip(arrivals.tolist(), prompts.tolist(), outputs.tolist(), strict=True)
         return list(rows), self._drawn_until_s
+
+    def _lengths(self, middles: Sequence[float], counts: Ints) -> tuple[Ints, Ints]:
+        """Prompts and outputs of `counts` requests in the seconds with these middles, in order.
+
+        One draw for each run of seconds under one mix: a mix that stays draws once.
+        """
+        seconds = zip(map(self._mix.at, middles), counts.tolist(), strict=True)
+        runs = groupby(seconds, key=lambda second: id(second[0]))
+        drawn = []
+        for _, same in runs:
+            many = list(same)
+            drawn.append(many[0][0].draw(self._rng, sum(n for _, n in many)))
+        return np.concatenate([p for p, _ in drawn]), np.concatenate([o for _, o in drawn])

@@ -21,6 +21,7 @@ class Builtin(StrEnum):
     AA_FAILED = "AAFailed"
     OVERLOAD = "ForecastExceedsCapacity"
     MODEL_OFF = "ModelOff"
+    HISTORY_AWAY = "HistoryUnavailable"
 
     @property
     def severity(self) -> Severity:
@@ -43,6 +44,8 @@ _HABITS: dict[Builtin, tuple[Severity, Timing]] = {
     Builtin.AA_FAILED: (Severity.CRITICAL, _EVENT),
     Builtin.OVERLOAD: (Severity.WARNING, Timing(for_s=60.0, resolve_for_s=600.0)),
     Builtin.MODEL_OFF: (Severity.WARNING, Timing(for_s=0.0, resolve_for_s=600.0)),
+    # A database that is restarted is back within seconds; nobody is to be woken by that.
+    Builtin.HISTORY_AWAY: (Severity.CRITICAL, Timing(for_s=10.0, resolve_for_s=0.0)),
     Builtin.DRIFT: (Severity.WARNING, Timing(for_s=0.0, resolve_for_s=60.0)),
 }
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autotuner.commands.operate import ConfigOption, TargetOption
+from autotuner.commands.output import JsonOption, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from autotuner.agent.calibration import Calibration
     from autotuner.config import Config, TargetConfig
+    from autotuner.domain.learning import ModelCheck
 
 
 def calibrate(
     config: ConfigOption,
     target: TargetOption = None,
     scrapes: Annotated[int, typer.Option(min=2, help="How often to look, a second apart.")] = 10,
+    as_json: JsonOption = False,
 ) -> None:
     """Look at a live target and show the model that fits it, with how well each figure is known."""
     from autotuner.agent.calibration import calibrate_target
@@ -44,13 +50,18 @@ def calibrate(
     steps, _ = ends.target.steps(0)
     requests = ends.target.exposures(0).exposures
     past = Past(tuple(steps), requests, tuple(usage), tuple(prefix))
-    typer.echo("\n".join(_lines(calibrate_target(past))))
+    found = calibrate_target(past)
+    if as_json:
+        print_json(_as_dict(found))
+    else:
+        typer.echo("\n".join(_lines(found)))
 
 
 def checks(
     config: ConfigOption,
     target: TargetOption = None,
     hours: Annotated[float, typer.Option(min=0.1, help="How far back.")] = 24.0,
+    as_json: JsonOption = False,
 ) -> None:
     """How far the model was from what came, by figure, and which agents were in use."""
     from statistics import median
@@ -62,6 +73,17 @@ def checks(
     name = _chosen(settings, target).name
     history = open_configured_history(settings)
     found = history.model_checks(name, since=time.time() - hours * 3600)
+    if as_json:
+        releases = history.agent_releases(name)
+        print_json(
+            {
+                "target": name,
+                "hours": hours,
+                "checks": [_check_as_dict(one) for one in found],
+                "releases": [asdict(one) for one in releases],
+            }
+        )
+        return
     if not found:
         typer.echo(f"{name}: nothing was checked in the last {hours:g} hours")
     for figure in sorted({one.figure for one in found}):
@@ -85,6 +107,7 @@ def improve(
         int | None, typer.Option(min=1000, help="Environment steps; the policy's otherwise.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Train and compare only.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train the agent further on what a target went through; use it from now on if it is better."""
     from autotuner.bootstrap import agent_path, open_configured_history
@@ -104,7 +127,37 @@ def improve(
     folder = target_folder(settings, chosen.name)
     options = improve_options(chosen.name, policy, agent_path(policy.proposer.agent), folder, steps)
     history = open_configured_history(settings)
-    typer.echo(improve_agent(history, options, time.time(), dry_run=dry_run).sentence)
+    found = improve_agent(history, options, time.time(), dry_run=dry_run)
+    if as_json:
+        version = found.release.version if found.release else None
+        print_json({"target": chosen.name, "sentence": found.sentence, "released": version})
+    else:
+        typer.echo(found.sentence)
+
+
+def _as_dict(found: Calibration) -> dict[str, Any]:
+    return {
+        "note": found.note,
+        "model": asdict(found.model),
+        "standard_errors": list(found.standard_errors),
+        "figures": {name: {**vars(one), "known": one.known} for name, one in _figures(found)},
+    }
+
+
+def _check_as_dict(one: ModelCheck) -> dict[str, Any]:
+    return {
+        "at": one.at,
+        "figure": one.figure,
+        "predicted": one.predicted,
+        "measured": one.measured,
+        "error": one.error,
+        "settings": None if one.settings is None else dict(one.settings),
+        "experiment": one.experiment or None,
+    }
+
+
+def _figures(found: Calibration) -> Iterator[tuple[str, Any]]:
+    return iter(vars(found.figures).items())
 
 
 def _lines(found: Calibration) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autotuner.commands.output import JsonOption, print_json, progress
 from autotuner.domain.errors import AgentError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ agent_app = typer.Typer(help="The PPO agent: train it in the simulator, evaluate
 NameArgument = Annotated[
     str, typer.Argument(help="A name under policies/agents, or a path without suffix.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @agent_app.command("train")
@@ -50,7 +49,7 @@ def train(
     save(agent, out)
     card = agent.card
     if as_json:
-        typer.echo(json.dumps({"agent": str(out), "seed": card.seed, **(card.validation or {})}))
+        print_json({"agent": str(out), "seed": card.seed, **(card.validation or {})})
         return
     typer.echo(f"wrote {out}.safetensors and {out}.json: seed {card.seed}")
 
@@ -64,7 +63,10 @@ def show(name: NameArgument = "ppo-v2", as_json: JsonOption = False) -> None:
     from autotuner.bootstrap import agent_path
 
     agent = load(agent_path(name))
-    typer.echo(json.dumps(asdict(agent.card), indent=2) if as_json else describe(agent))
+    if as_json:
+        print_json(asdict(agent.card))
+    else:
+        typer.echo(describe(agent))
 
 
 @agent_app.command("evaluate")
@@ -84,12 +86,15 @@ def evaluate(
     from autotuner.bootstrap import agent_path
 
     agent = load(agent_path(name))
-    with _bar("held-out systems", systems) as advance:
+    with progress("held-out systems", systems) as advance:
         found = evaluate_agent(agent, systems, seed, proposals, lambda done: advance(done, ""))
     if note:
         card = replace(agent.card, score=found.score())
         save(replace(agent, card=card), agent_path(name))
-    typer.echo(json.dumps(found.as_dict(), indent=2) if as_json else str(found))
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        typer.echo(str(found))
 
 
 def _free(out: Path, *, replace: bool) -> None:
@@ -109,7 +114,7 @@ def _free(out: Path, *, replace: bool) -> None:
 
 @contextmanager
 def _training_bar(first: int, seeds: int, steps: int) -> Iterator[Callable[[TrainProgress], None]]:
-    with _bar("training", steps * seeds) as advance:
+    with progress("training", steps * seeds) as advance:
 
         def told(at: TrainProgress) -> None:
             done = (at.seed - first) * steps + min(at.steps, steps)
@@ -117,20 +122,3 @@ def _training_bar(first: int, seeds: int, steps: int) -> Iterator[Callable[[Trai
             advance(done, f"{seed}objective {at.objective:.3f}, reward {at.reward:+.4f}")
 
         yield told
-
-
-@contextmanager
-def _bar(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """A bar on the error stream, so that what is printed can be read by a program."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[seen]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total, seen="")
-        yield lambda done, seen: bar.update(task, completed=done, seen=seen)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autotuner.commands.completion import complete_experiment
 from autotuner.commands.operate import ConfigOption
+from autotuner.commands.output import JsonOption, print_json
 
 if TYPE_CHECKING:
     from autotuner.domain.experiment import Experiment
@@ -16,11 +18,14 @@ if TYPE_CHECKING:
 
 
 def report(
-    experiment_id: Annotated[str, typer.Argument(help="As `experiment list` shows it.")],
+    experiment_id: Annotated[
+        str, typer.Argument(autocompletion=complete_experiment, help="As `history list` shows it.")
+    ],
     config: ConfigOption,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The folder; default: reports/ID.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write one experiment's report: index.html, figure.png, report.json."""
     from autotuner.bootstrap import open_configured_history
@@ -31,15 +36,16 @@ def report(
     history = open_configured_history(load_config(config))
     found = history.experiment(experiment_id)
     if found is None:
-        raise HistoryError(
-            f"experiment {experiment_id!r}: unknown; see `autotuner experiment list`"
-        )
+        raise HistoryError(f"experiment {experiment_id!r}: unknown; see `autotuner history list`")
     folder = Path("reports") / found.id if out is None else out
     try:
         ended_at = history.ended_at(found.id)
         written = write_report(found, folder, ended_at, why_tried(history, found))
     except OSError as problem:
         raise ConfigError(f"--out={folder}: can't be written to ({problem.strerror})") from problem
+    if as_json:
+        print_json({"experiment": found.id, "written": [str(path) for path in written]})
+        return
     for path in written:
         typer.echo(path)
 

@@ -7,7 +7,6 @@ reaches it; a request is kept there until a daemon takes it.
 from __future__ import annotations
 
 import getpass
-import json
 import math
 import time
 from dataclasses import replace
@@ -16,8 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autotuner.commands.completion import complete_experiment
 from autotuner.commands.experiment_report import report, why_tried
-from autotuner.commands.operate import ConfigOption, TargetOption
+from autotuner.commands.operate import ConfigOption, TargetOption, known_target
+from autotuner.commands.output import JsonOption, print_json
 
 if TYPE_CHECKING:
     from autotuner.commands.experiment_follow import Daemon
@@ -36,7 +37,6 @@ experiment_app = typer.Typer(help="A/B tests of yours: what they cost, run them,
 experiment_app.command("report")(report)
 
 PlanArgument = Annotated[Path, typer.Argument(help="The test (YAML), as in experiments/plans.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 WaitOption = Annotated[
     bool,
     typer.Option(
@@ -112,7 +112,7 @@ def plan_command(
     cost = cost_of(_levelled(history, wish), _past(history, wish.target.name), wanted)
     refusal = _obstacle(history, wish) or refusal_of(cost)
     if as_json:
-        _print(experiment_views.cost_as_dict(wish, cost, refusal))
+        print_json(experiment_views.cost_as_dict(wish, cost, refusal))
     else:
         experiment_views.cost_report(wish, cost, refusal)
     if refusal:
@@ -129,17 +129,27 @@ def list_command(
     """List the tests that people asked for, and what became of each."""
     from autotuner.commands.experiment_views import request_as_dict, requests_table
 
-    history = _history(_config(config))
+    settings = _config(config)
+    history = _history(settings)
+    if target is not None:
+        known_target(history, settings, target)
     found = [(one, _verdict(history, one)) for one in history.declared(target, limit=limit)]
     if as_json:
-        _print([request_as_dict(request, verdict) for request, verdict in found])
+        print_json([request_as_dict(request, verdict) for request, verdict in found])
     else:
         requests_table(found)
 
 
 @experiment_app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(metavar="ID", help="Of an experiment or a request.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            autocompletion=complete_experiment,
+            help="Of an experiment or a request.",
+        ),
+    ],
     config: ConfigOption,
     as_json: JsonOption = False,
 ) -> None:
@@ -163,7 +173,7 @@ def show(
         )
     ended_at, why = history.ended_at(found.id), why_tried(history, found)
     if as_json:
-        _print(report_data(found, ended_at, why))
+        print_json(report_data(found, ended_at, why))
     else:
         experiment_report(found, ended_at, why)
 
@@ -176,6 +186,7 @@ def stop(
         typer.Argument(metavar="[ID]", help="A request or an experiment; default: what runs."),
     ] = None,
     target: TargetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """End a running test (the incumbent comes back), or withdraw a request that waits."""
     from autotuner.commands.experiment_stop import running_on, stop_named
@@ -185,7 +196,11 @@ def stop(
     history, who, now = _history(settings), getpass.getuser(), time.time()
     if name is None:
         name = running_on(history, target_named(settings, target).name)
-    typer.echo(stop_named(history, name, who, now))
+    sentence = stop_named(history, name, who, now)
+    if as_json:
+        print_json({"name": name, "done": sentence})
+    else:
+        typer.echo(sentence)
 
 
 def _ask(settings: Config, wish: Wish, config: Path, *, wait: bool, as_json: bool) -> None:
@@ -214,7 +229,7 @@ def _ask(settings: Config, wish: Wish, config: Path, *, wait: bool, as_json: boo
     if wait:
         _follow(history, number, daemon, as_json=as_json)
     elif as_json:
-        _print({"request": number, "target": target, "daemon": missing is None})
+        print_json({"request": number, "target": target, "daemon": missing is None})
 
 
 def _follow(history: History, number: int, daemon: Daemon, *, as_json: bool) -> None:
@@ -238,7 +253,7 @@ def _follow(history: History, number: int, daemon: Daemon, *, as_json: bool) -> 
         test = seen.experiment
         told = request_as_dict(seen.request, _verdict(history, seen.request))
         found = None if test is None else report_data(test, history.ended_at(test.id))
-        _print({**told, "report": found})
+        print_json({**told, "report": found})
     if absent:
         typer.echo(absent, err=True)
         raise typer.Exit(NO_DAEMON)
@@ -305,7 +320,3 @@ def _verdict(history: History, request: Control) -> Verdict | None:
         return None
     test = history.experiment(request.experiment_id)
     return test.conclusion.verdict if test and test.conclusion else None
-
-
-def _print(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

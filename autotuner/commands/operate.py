@@ -3,66 +3,109 @@
 from __future__ import annotations
 
 import getpass
-import json
 import time
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
+from autotuner.commands.completion import CONFIG_FILE, complete_target
+from autotuner.commands.output import JsonOption, print_json
+
+if TYPE_CHECKING:
+    from autotuner.config import Config
+    from autotuner.history.store import History
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="AUTOTUNER_CONFIG",
+        default_factory=partial(Path, CONFIG_FILE),
+        show_default=CONFIG_FILE,
+        help="The configuration file.",
+    ),
+]
 TargetOption = Annotated[
-    str | None, typer.Option("--target", "-t", help="Which target; needed with several.")
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        autocompletion=complete_target,
+        help="Which target; needed with several.",
+    ),
 ]
 
 
 def run(config: ConfigOption) -> None:
-    """Run the daemon until SIGTERM or Ctrl-C; the incumbent is live when it ends."""
+    """Run the daemon until SIGTERM or Ctrl-C; the incumbent is live when it ends.
+
+    SIGHUP reloads the configuration.
+    """
     from autotuner.config import load_config
     from autotuner.web.serve import run_service
 
-    run_service(load_config(config))
+    run_service(load_config(config), partial(load_config, config))
 
 
 def status(
     config: ConfigOption,
     target: TargetOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what is live on each target and why, the running test, and the daemon's last word."""
     from autotuner.bootstrap import open_configured_history
+    from autotuner.commands.leadership import leader_as_dict, leader_sentence
     from autotuner.commands.silences import silenced_now
     from autotuner.commands.views import status_as_dict, status_table
     from autotuner.config import load_config
 
     settings = load_config(config)
     history = open_configured_history(settings)
-    names = [target] if target else [t.name for t in settings.targets]
+    names = (
+        [known_target(history, settings, target)] if target else [t.name for t in settings.targets]
+    )
     now = time.time()
     found = [(history.status(name), silenced_now(history, name, now)) for name in names]
+    leader = leader_as_dict(history, settings.leader.name)
     if as_json:
-        typer.echo(json.dumps([status_as_dict(*one) for one in found], indent=2))
+        print_json([status_as_dict(*one) | {"leader": leader} for one in found])
         return
     for one, silenced in found:
         status_table(one, now, silenced)
+    typer.echo(leader_sentence(leader))
 
 
-def pause(config: ConfigOption, target: TargetOption = None) -> None:
+def pause(config: ConfigOption, target: TargetOption = None, as_json: JsonOption = False) -> None:
     """Only observe from the next cycle on; a running test ends and the incumbent comes back."""
-    _ask("pause", config, target)
+    _ask("pause", config, target, as_json=as_json)
 
 
-def resume(config: ConfigOption, target: TargetOption = None) -> None:
+def resume(config: ConfigOption, target: TargetOption = None, as_json: JsonOption = False) -> None:
     """Tune again."""
-    _ask("resume", config, target)
+    _ask("resume", config, target, as_json=as_json)
 
 
-def rollback(config: ConfigOption, target: TargetOption = None) -> None:
+def rollback(
+    config: ConfigOption, target: TargetOption = None, as_json: JsonOption = False
+) -> None:
     """End a running test and apply the incumbent, in the next cycle."""
-    _ask("rollback", config, target)
+    _ask("rollback", config, target, as_json=as_json)
 
 
-def _ask(what: str, config_path: Path, target: str | None) -> None:
+def known_target(history: History, settings: Config, target: str) -> str:
+    """`target`, if the configuration or the history has it: several daemons may share one."""
+    from autotuner.domain.errors import ConfigError
+
+    names = sorted({one.name for one in settings.targets} | set(history.targets()))
+    if target not in names:
+        raise ConfigError(f"--target={target!r}: unknown; give one of {', '.join(names)}")
+    return target
+
+
+def _ask(what: str, config_path: Path, target: str | None, *, as_json: bool) -> None:
     """Writes the wish into the history, where the daemon finds it, whoever runs it."""
     from autotuner.bootstrap import open_configured_history
     from autotuner.config import load_config
@@ -76,5 +119,8 @@ def _ask(what: str, config_path: Path, target: str | None) -> None:
     if chosen not in names:
         raise ConfigError(f"--target={chosen!r}: unknown; give one of {', '.join(names)}")
     history = open_configured_history(config)
-    history.ask(chosen, what, getpass.getuser(), time.time())
+    number = history.ask(chosen, what, getpass.getuser(), time.time())
+    if as_json:
+        print_json({"request": number, "asked": what, "target": chosen})
+        return
     typer.echo(f"{what} asked for {chosen}; the daemon acts in its next cycle")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from autotuner.commands.output import JsonOption, print_json
 
 HOUR_S = 3600.0
 
@@ -29,7 +30,7 @@ def simulate(
     history: Annotated[
         Path | None, typer.Option(help="Keep the history in this SQLite file.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run the daemon's brain against the simulator on a virtual clock; print what it found.
 
@@ -46,6 +47,6 @@ def simulate(
     )
     report = run_replay(options, Console(stderr=True))
     if as_json:
-        typer.echo(json.dumps(asdict(report), indent=2, default=str))
+        print_json(asdict(report))
     else:
         replay_report(report)

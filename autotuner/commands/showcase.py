@@ -19,6 +19,14 @@ def demo(
     from rich.console import Console
 
     from autotuner.demo.play import DemoOptions, default_folder, perform
+    from autotuner.domain.errors import ConfigError
 
-    options = DemoOptions(folder or default_folder(), minutes, seed)
+    chosen = folder or default_folder()
+    try:
+        chosen.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigError(
+            f"--folder={chosen}: can't be made ({problem.strerror}): give one that can be written"
+        ) from problem
+    options = DemoOptions(chosen, minutes, seed)
     raise typer.Exit(perform(options, Console()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autotuner.commands.operate import ConfigOption
+from autotuner.commands.output import JsonOption, print_json
 
 if TYPE_CHECKING:
     from autotuner.domain.silences import Silence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 silence_app = typer.Typer(
     help="Alerts that are kept in the history but not told for a while: add, list, end."
 )
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @silence_app.command("add")
@@ -55,7 +54,7 @@ def add(
     _check(silence, everything)
     stored = replace(silence, id=history.add_silence(silence))
     if as_json:
-        typer.echo(json.dumps(_as_dict(stored, now), indent=2))
+        print_json(_as_dict(stored, now))
         return
     typer.echo(f"silence {stored.id} until {_when(stored.ends_at)}: {_matches(stored)}")
     typer.echo(_firing_words(_muted_now(history, stored, now)))
@@ -71,7 +70,7 @@ def list_silences(
     now = time.time()
     found = _history(config).silences(None if ended else now)
     if as_json:
-        typer.echo(json.dumps([_as_dict(one, now) for one in found], indent=2))
+        print_json([_as_dict(one, now) for one in found])
     elif found:
         _print_table(found, now)
     else:
@@ -92,7 +91,10 @@ def end(
         raise HistoryError(
             f"silence {silence_id}: there is none that has not ended; see `autotuner silence list`"
         )
-    typer.echo(json.dumps({"id": silence_id, "ended_at": now}) if as_json else "ended")
+    if as_json:
+        print_json({"id": silence_id, "ended_at": now})
+    else:
+        typer.echo("ended")
 
 
 def _history(config: Path) -> History:

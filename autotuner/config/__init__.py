@@ -7,6 +7,7 @@ from typing import Any
 
 from autotuner.config.alert_rule import AlertRuleConfig
 from autotuner.config.experiment import ExperimentConfig, GuardrailConfig
+from autotuner.config.listen import ListenConfig
 from autotuner.config.metrics import MetricsConfig, PrometheusConfig
 from autotuner.config.model import parse, read_yaml
 from autotuner.config.plan import ExperimentPlan
@@ -19,7 +20,7 @@ from autotuner.config.policy import (
 )
 from autotuner.config.receivers import AlertmanagerConfig, AlertsInConfig, ChatConfig, WebhookConfig
 from autotuner.config.secrets import read_secret
-from autotuner.config.service import Config, ListenConfig, LogConfig, TargetConfig
+from autotuner.config.service import Config, LogConfig, TargetConfig
 from autotuner.domain.errors import ConfigError
 
 __all__ = [
@@ -54,8 +55,18 @@ __all__ = [
 
 
 def load_config(path: Path) -> Config:
-    """The configuration in `path`; raises ConfigError naming field, value and fix."""
-    return parse(Config, read_yaml(path), str(path))
+    """The configuration in `path`, with the history's URL from its file, where it names one.
+
+    Raises ConfigError naming field, value and fix.
+    """
+    if not path.exists():
+        raise ConfigError(
+            f"{path}: can't be read (no such file); give another with --config, or make one: "
+            f"autotuner init --out {path}"
+        )
+    config = parse(Config, read_yaml(path), str(path))
+    url = read_secret(config.history_file, "history_file")
+    return config if url is None else config.model_copy(update={"history": url})
 
 
 def load_policy(name: str, folder: Path) -> Policy:

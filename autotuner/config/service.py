@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from autotuner.config.keeping import KeepConfig
+from autotuner.config.listen import ListenConfig
 from autotuner.config.metrics import MetricsConfig
 from autotuner.config.model import Model, Seconds
 from autotuner.config.receivers import AlertmanagerConfig, AlertsInConfig, ChatConfig, WebhookConfig
@@ -62,15 +64,22 @@ class TargetConfig(Model):
 
 
 class LogConfig(Model):
-    format: Literal["console", "json"] = "console"
+    format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: for eyes, or for the journal where systemd reads the output"
+    )
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class ListenConfig(Model):
-    """The daemon's own /metrics and /health."""
+class LeaderConfig(Model):
+    """One daemon leads those that share a history and this name; the others stand by."""
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 9187
+    name: str = Field(
+        "autotuner", min_length=1, description="daemons with other targets need another name"
+    )
+    check_s: Seconds = Field(
+        2.0, description="how often the lock is confirmed; a leader that is silent for 5 times "
+        "as long is replaced",
+    )  # fmt: skip
 
 
 class FitsConfig(Model):
@@ -99,6 +108,9 @@ class Config(Model):
     """The daemon's configuration file."""
 
     history: str = Field("sqlite:///autotuner.sqlite3", description="SQLAlchemy URL")
+    history_file: Path | None = Field(
+        None, description="file with that URL, which holds a password; instead of history"
+    )
     targets: list[TargetConfig] = Field(min_length=1)
     cycle_s: Seconds = 5.0
     state_folder: Path | None = Field(
@@ -107,6 +119,7 @@ class Config(Model):
         "a SQLite history, or $XDG_STATE_HOME (~/.local/state)/autotuner",
     )
     listen: ListenConfig = ListenConfig()
+    leader: LeaderConfig = LeaderConfig()
     webhooks: tuple[WebhookConfig, ...] = ()
     alertmanagers: tuple[AlertmanagerConfig, ...] = ()
     chats: tuple[ChatConfig, ...] = ()
@@ -119,11 +132,18 @@ class Config(Model):
     keep_days: Annotated[float, Field(gt=0, description="history older than this is pruned")] = (
         365.0
     )
+    keep: KeepConfig = Field(KeepConfig(), description="days by what it is; else keep_days")
 
     @property
     def receivers(self) -> tuple[str, ...]:
         """The name of every receiver of alerts, whatever its kind."""
         return tuple(one.name for one in (*self.webhooks, *self.alertmanagers, *self.chats))
+
+    @model_validator(mode="after")
+    def _one_history(self) -> Config:
+        if self.history_file is not None and "history" in self.model_fields_set:
+            raise ValueError("history_file: give it or history, not both")
+        return self
 
     @model_validator(mode="after")
     def _receivers_differ(self) -> Config:

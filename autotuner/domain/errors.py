@@ -6,6 +6,8 @@ AutotunerError
 ├── IllegalTransitionError an experiment asked to do what its phase does not allow
 ├── AgentError             weights that do not fit this version (reason)
 ├── HistoryError           the history can't be read or written
+│   ├── HistoryUnavailableError its database does not answer now; it may later
+│   └── StaleLeaderError        another daemon leads since: nothing was written
 └── TargetError            the target did not do what was asked
     ├── TargetUnavailableError  no answer: nothing is known about what it did
     ├── StaleGenerationError    somebody changed the settings since they were read
@@ -41,6 +43,17 @@ class AgentError(AutotunerError):
 
 class HistoryError(AutotunerError):
     """The history can't be read or written."""
+
+
+class StaleLeaderError(HistoryError):
+    """Another daemon leads since this one's term ended: nothing was written."""
+
+
+class HistoryUnavailableError(HistoryError):
+    """The database does not answer, is locked, or ended the connection: it may do so later.
+
+    Nothing was written, or, where it broke off at a commit, whether it was is unknown.
+    """
 
 
 class TargetError(AutotunerError):

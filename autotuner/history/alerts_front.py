@@ -29,6 +29,11 @@ class AlertsFront(Front):
         """Those that started, or still fired, at or after `since`; newest first."""
         return self._db.read(alerts_store.read_alerts, target, since, limit)
 
+    def reach(self) -> None:
+        """Raises HistoryUnavailableError where nothing can be written now; writes nothing."""
+        with self._db.writing():
+            pass
+
     def enqueue(self, message: OutboxMessage, at: float) -> bool:
         """False where the same message was already enqueued (delivered or not)."""
         return self._db.write(outbox_store.enqueue, message, at)
@@ -55,6 +60,6 @@ class AlertsFront(Front):
         """
         return self._db.read(silences_store.read_silences, now)
 
-    def end_silence(self, silence_id: int, now: float) -> bool:
-        """False where there is none with this id that has not ended."""
-        return self._db.write(silences_store.end_silence, silence_id, now)
+    def end_silence(self, silence_id: int, now: float, note: str = "") -> bool:
+        """False where there is none with this id that has not ended; a `note` joins its comment."""
+        return self._db.write(silences_store.end_silence, silence_id, now, note)

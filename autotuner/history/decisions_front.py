@@ -38,6 +38,7 @@ class DecisionsFront(Front):
                 "decided_at": at,
                 "generation": generation,
                 "experiment_id": experiment_id,
+                "term": self._term,
             },
             settings,
             advisory,

@@ -97,4 +97,5 @@ def _record(row: Row) -> DecisionRecord:
         outcome_at=row["outcome_at"],
         outcome_note=row["outcome_note"],
         applied_generation=row["applied_generation"],
+        term=row["term"],
     )

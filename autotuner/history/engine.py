@@ -9,6 +9,7 @@ commits only a handful of times, so the fsync at each commit is paid.
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,9 +17,16 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from autotuner.domain.errors import HistoryError
+from autotuner.domain.errors import HistoryError, HistoryUnavailableError
 from autotuner.history.columns import to_json
 
 P = ParamSpec("P")
@@ -74,10 +82,14 @@ def open_engine(url: str) -> Engine:
 
 
 class Database:
-    """Transactions on one engine; every database error leaves as HistoryError."""
+    """Transactions on one engine; every database error leaves as HistoryError.
 
-    def __init__(self, engine: Engine) -> None:
+    `fence` looks at each transaction that writes, at its start; what it raises undoes it.
+    """
+
+    def __init__(self, engine: Engine, fence: Callable[[Connection], None] | None = None) -> None:
         self.engine = engine
+        self._fence = fence
         self._joint = threading.local()
         self._reader = engine.execution_options(read_only=True, **_READER.get(engine.name, {}))
 
@@ -96,6 +108,8 @@ class Database:
         """All or nothing; committed and on disk when the block (or `together`'s) has been left."""
         joined = self._joined()
         with _ours(), nullcontext(joined) if joined else self.engine.begin() as connection:
+            if joined is None and self._fence is not None:
+                self._fence(connection)
             yield connection
 
     def read(
@@ -140,7 +154,25 @@ def _ours() -> Iterator[None]:
         fix = f" ({_FIX_REFERENCE})" if "foreign key" in cause.lower() else ""
         raise HistoryError(f"the history refuses this: {cause}{fix}") from error
     except SQLAlchemyError as error:
-        raise HistoryError(f"the history can't be used: {_cause(error)}") from error
+        kind = HistoryUnavailableError if _may_pass(error) else HistoryError
+        raise kind(f"the history can't be used: {_cause(error)}") from error
+
+
+@contextmanager
+def unavailable_as_ours() -> Iterator[None]:
+    """The same for SQLite's driver where it is used by itself."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        kind = (
+            HistoryUnavailableError if isinstance(error, sqlite3.OperationalError) else HistoryError
+        )
+        raise kind(f"the history can't be used: {error}") from error
+
+
+def _may_pass(error: SQLAlchemyError) -> bool:
+    lost = getattr(error, "connection_invalidated", False)
+    return bool(lost) or isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
 
 
 def _cause(error: SQLAlchemyError) -> str:
@@ -153,7 +185,7 @@ def _sqlite(url: URL) -> Engine:
     engine = create_engine(
         url,
         json_serializer=to_json,
-        connect_args={"timeout": BUSY_TIMEOUT_S},
+        connect_args={} if "timeout" in url.query else {"timeout": BUSY_TIMEOUT_S},
         pool_timeout=BUSY_TIMEOUT_S,
     )
     event.listen(engine, "connect", _prepare_sqlite)
@@ -180,6 +212,10 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver must not open transactions of its own: `_begin_sqlite` does.
     connection.isolation_level = None
     cursor = connection.cursor()
+    # What is deleted can then be given back in small steps. On a file with pages it would wait for
+    # the lock, and change nothing.
+    if cursor.execute("PRAGMA page_count").fetchone()[0] == 0:
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
@@ -198,7 +234,11 @@ def _postgresql(url: URL) -> Engine:
     return create_engine(
         url,
         json_serializer=to_json,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "autotuner"},
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "application_name": "autotuner",
+            "tcp_user_timeout": int(1000 * BUSY_TIMEOUT_S),
+        },
         pool_pre_ping=True,
         pool_recycle=RECYCLE_S,
         pool_timeout=BUSY_TIMEOUT_S,

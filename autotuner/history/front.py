@@ -10,3 +10,4 @@ class Front:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._term: int | None = None  # of leadership, under which is written

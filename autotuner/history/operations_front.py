@@ -53,6 +53,12 @@ class OperationsFront(Front):
         """Tests that people declared, newest first; `before` is the id to go on from."""
         return self._db.read(operations_store.read_declared, target, before, limit)
 
+    def controls(
+        self, target: str | None = None, *, before: int | None = None, limit: int = 50
+    ) -> list[Control]:
+        """Whatever people asked, newest first; `before` is the id to go on from."""
+        return self._db.read(operations_store.read_controls, target, before, limit)
+
     def asked_mode(self, target: str) -> Mode:
         """The mode that was asked for last, in which a daemon starts; ACTIVE when none was."""
         return self._db.read(operations_store.read_asked_mode, target)

@@ -54,7 +54,20 @@ def read_control(connection: Connection, control_id: int) -> Control | None:
 def read_declared(
     connection: Connection, target: str | None, before: int | None, limit: int
 ) -> list[Control]:
-    query = select(controls).where(controls.c.what == Ask.EXPERIMENT)
+    return read_controls(connection, target, before, limit, Ask.EXPERIMENT)
+
+
+def read_controls(
+    connection: Connection,
+    target: str | None,
+    before: int | None,
+    limit: int,
+    what: Ask | None = None,
+) -> list[Control]:
+    """Newest first; of one target and of one kind, or of all."""
+    query = select(controls)
+    if what is not None:
+        query = query.where(controls.c.what == what)
     if target is not None:
         query = query.where(controls.c.target == target)
     if before is not None:

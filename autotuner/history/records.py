@@ -56,7 +56,10 @@ class IncumbentRecord:
 
 @dataclass(frozen=True)
 class DecisionRecord:
-    """One cycle's decision. `outcome` is None where there was nothing to apply."""
+    """One cycle's decision. `outcome` is None where there was nothing to apply.
+
+    `term`: of the leadership under which it was made; None where nobody led.
+    """
 
     id: int
     target: str
@@ -70,6 +73,7 @@ class DecisionRecord:
     outcome_at: float | None
     outcome_note: str
     applied_generation: int | None
+    term: int | None = None
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,12 @@ def read_silences(connection: Connection, now: float | None) -> tuple[Silence, .
     return tuple(_silence(row) for row in fetch(connection, query))
 
 
-def end_silence(connection: Connection, silence_id: int, now: float) -> bool:
+def end_silence(connection: Connection, silence_id: int, now: float, note: str = "") -> bool:
     """False where there is none that has not ended. One that waits never begins."""
     lasting = (silences.c.id == silence_id) & (silences.c.ends_at > now)
-    return connection.execute(update(silences).where(lasting).values(ends_at=now)).rowcount == 1
+    noted = {"comment": silences.c.comment + f" ({note})"} if note else {}
+    ended = update(silences).where(lasting).values(ends_at=now, **noted)
+    return connection.execute(ended).rowcount == 1
 
 
 def _silence(row: Row) -> Silence:

@@ -172,6 +172,7 @@ decisions = Table(
     real("outcome_at"),
     words("outcome_note"),
     Column("applied_generation", BigInteger),
+    Column("term", BigInteger),
     one_of("action", ACTIONS),
     one_of("outcome", DecisionOutcome),
     CheckConstraint("(outcome IS NULL) = (settings_digest IS NULL)", name="settings_have_outcome"),

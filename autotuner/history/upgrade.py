@@ -93,9 +93,13 @@ def _current(connection: Connection) -> str | None:
 
 
 def _pending(connection: Connection) -> list[str]:
+    return revisions_after(_current(connection))
+
+
+def revisions_after(at: str | None) -> list[str]:
+    """All that a database at revision `at` lacks, oldest first; HistoryError for an unknown one."""
     script = ScriptDirectory.from_config(_config())
     known = [revision.revision for revision in script.walk_revisions()][::-1]
-    at = _current(connection)
     if at is None:
         return known
     if at not in known:

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from autotuner.domain.declaration import Declaration
-from autotuner.domain.errors import ConfigError
+from autotuner.domain.errors import ConfigError, HistoryUnavailableError
 from autotuner.domain.experiment import Experiment
 from autotuner.domain.knobs import KnobSpace
 from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LiveSettings, Proposal
+from autotuner.history.backlog import Backlog
 from autotuner.history.records import Ask, Control, DecisionOutcome
 from autotuner.history.store import History
 from autotuner.journal.facts import facts_of
@@ -30,10 +31,23 @@ _ASKED_MODES = {
 
 
 class Journal:
-    """One target's side of the history, in the order that makes a crash harmless."""
+    """One target's side of the history, in the order that makes a crash harmless.
 
-    def __init__(self, history: History, options: JournalOptions, space: KnobSpace) -> None:
+    What has to be known before anything is done raises HistoryUnavailableError while the database
+    is away; what says how it went waits in the `backlog`, in order.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        options: JournalOptions,
+        space: KnobSpace,
+        backlog: Backlog | None = None,
+    ) -> None:
         self._history, self._options, self._space = history, options, space
+        self.backlog = Backlog() if backlog is None else backlog
+        self._asked = Wishes()  # taken from the history, and not yet followed
+        self._in_doubt = False  # the database went away in the middle of a record
         self._last_said = ""
         self._kept: dict[str, Any] = {}  # of the target, as the history has it
 
@@ -56,14 +70,39 @@ class Journal:
     def wishes(self, now: float) -> Wishes:
         """What people asked for since the last cycle; the last word counts.
 
-        Tests that they declared are not among them: those wait until nothing runs.
+        Tests that they declared are not among them: those wait until nothing runs. What waited for
+        the database is written before it. Raises HistoryUnavailableError while that is away.
         """
-        mode, wish = None, None
-        for control in self._history.take_controls(self._options.target, now):
-            mode = _ASKED_MODES.get(control.what, mode)
-            if control.what in (Ask.ROLLBACK, Ask.STOP):
-                wish = "rollback"
-        return Wishes(mode, wish)
+        away_s, mode, wish = self.backlog.away_s(now), self._asked.mode, self._asked.wish
+        with self.backlog.returning(now):
+            if away_s > 0:
+                mode = self._asked_meanwhile() or mode
+            for control in self._history.take_controls(self._options.target, now):
+                mode = _ASKED_MODES.get(control.what, mode)
+                if control.what in (Ask.ROLLBACK, Ask.STOP):
+                    wish = "rollback"
+        self._asked = Wishes(mode, wish)
+        return Wishes(mode, wish, away_s)
+
+    def holds(self, state: TunerState) -> bool:
+        """Whether the history is where `state` is.
+
+        It is not where the database went away as a decision was kept, and kept it after all: then
+        nobody acted on what it holds, as after a crash.
+        """
+        if not self._in_doubt:
+            return True
+        name = self._options.target
+        running = {state.experiment.id} if state.experiment is not None else set()
+        stored = self._history.incumbent(name)
+        same = (
+            {test.id for test in self._history.open_experiments(name)} == running
+            and not self._history.unfinished_decisions(name)
+            and stored is not None
+            and stored.settings == state.incumbent
+        )
+        self._in_doubt = False
+        return same
 
     def declared(self, now: float) -> Declaration | None:
         """The oldest test that a person asked for, left waiting: `record` takes it with its answer.
@@ -87,8 +126,28 @@ class Journal:
         says the same as the one before, figures aside, is not repeated (id 0): nothing is applied
         by it. Raises HistoryError, with nothing kept, when the request was withdrawn meanwhile.
         """
-        with self._whole():
-            return self._record(before, decision, seen, now)
+        try:
+            with self._whole():
+                number = self._record(before, decision, seen, now)
+        except HistoryUnavailableError:
+            self._in_doubt = True
+            raise
+        self._asked = Wishes()
+        return number
+
+    def held(self, reason: str, now: float) -> None:
+        """That nothing was done, where the database is away: written when it is back."""
+        said = f"{Action.HOLD} {re.sub(r'[0-9.]+', '#', reason)}"
+        if said != self._last_said:
+            self._last_said = said
+            name, action = self._options.target, Action.HOLD.value
+            self.backlog.write(
+                "decision", lambda: self._history.record_decision(name, action, reason, at=now)
+            )
+
+    def slot_opened(self, experiment: Experiment, now: float) -> None:
+        """The experiment with the slot that was just applied; waits while the database is away."""
+        self.backlog.write("experiment", lambda: self.experiment(experiment, now), needed=True)
 
     def experiment(
         self, experiment: Experiment, now: float, proposal: Proposal | None = None
@@ -102,7 +161,7 @@ class Journal:
         )
 
     def applied(self, number: int, now: float, generation: int) -> None:
-        self._history.decision_done(number, DecisionOutcome.APPLIED, now, generation=generation)
+        self._done(number, DecisionOutcome.APPLIED, now, generation=generation)
 
     def not_applied(self, number: int, problem: str, *, known: bool, now: float) -> None:
         """`known`: the target said no; else whether it was applied is read back next cycle.
@@ -112,17 +171,32 @@ class Journal:
         crash.
         """
         prefix = "refused" if known else "outcome unknown, read back in the next cycle"
-        self._history.decision_done(
-            number, DecisionOutcome.FAILED, now, note=f"{prefix}: {problem}"
-        )
+        self._done(number, DecisionOutcome.FAILED, now, note=f"{prefix}: {problem}")
 
     def alive(self, sentence: str, mode: Mode, now: float) -> None:
+        """The daemon's heartbeat; one that can't be written is of no use later."""
         options = self._options
-        self._history.heartbeat(
-            options.daemon_id, options.target, at=now, sentence=sentence, mode=mode.value
+        self.backlog.ask(
+            lambda: self._history.heartbeat(
+                options.daemon_id, options.target, at=now, sentence=sentence, mode=mode.value
+            ),
+            None,
         )
 
     # ---- parts
+    def _done(self, number: int, outcome: DecisionOutcome, now: float, **more: Any) -> None:
+        """What was done is done: where it can't be told now, it is told later."""
+        self.backlog.write(
+            "outcome",
+            lambda: self._history.decision_done(number, outcome, now, **more),
+            needed=True,
+        )
+
+    def _asked_meanwhile(self) -> Mode | None:
+        """A pause that the database took and then went away with must not be lost."""
+        asked = self._history.asked_mode(self._options.target)
+        return None if asked is Mode.ACTIVE else asked
+
     @contextmanager
     def _whole(self) -> Iterator[None]:
         """One transaction; where it is undone, nothing is taken for written."""

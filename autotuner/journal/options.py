@@ -10,10 +10,14 @@ from autotuner.domain.mode import Mode
 
 @dataclass(frozen=True)
 class Wishes:
-    """What people asked since the last cycle."""
+    """What people asked since the last cycle that could be recorded.
+
+    `away_s`: for how long the history had been away until now (s).
+    """
 
     mode: Mode | None = None
     wish: str | None = None
+    away_s: float = 0.0
 
 
 @dataclass(frozen=True)

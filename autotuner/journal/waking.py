@@ -33,7 +33,8 @@ class Waking:
         name = self.options.target
         facts = self.history.target_info(name)
         running = self.space.restrict(live.settings)
-        incumbent = self._incumbent(live, running, mode, now)
+        cut_short, late = self._close_what_was_open(now)
+        incumbent = self._incumbent(live, running, mode, now, cut_short=cut_short)
         asked = Mode(self.history.asked_mode(name))
         tests, accepted = self.history.count_tests(name)
         last = self._last_test()
@@ -44,7 +45,10 @@ class Waking:
             idle_until=self._rest_until(),
             past=self._past(incumbent, evidence_since(facts)),
             quarantined=self.history.quarantines(name, now),
-            unsettled=incumbent != running,
+            # An apply that another daemon decided may still come, if it was only stopped for a
+            # while: a generation of our own makes the target refuse it.
+            unsettled=incumbent != running or late is not None,
+            unconfirmed=late,
             to_confirm=last if last is not None and _awaits_confirming(last, incumbent) else None,
             tests=tests,
             accepted=accepted,
@@ -55,12 +59,13 @@ class Waking:
             rebuild_s=self._rebuild_s(),
         )
 
-    def _incumbent(self, live: LiveSettings, running: Settings, mode: Mode, now: float) -> Settings:
+    def _incumbent(
+        self, live: LiveSettings, running: Settings, mode: Mode, now: float, *, cut_short: bool
+    ) -> Settings:
         """What the history says where a daemon left off, what runs where a person changed it."""
         name = self.options.target
         known = self.history.target_info(name)
         stored = self.history.incumbent(name)
-        cut_short = self._close_what_was_open(now)
         restarted = known.get("boot_id") not in (None, live.boot_id)
         # A start that ended before it had put the incumbent back left no other trace than this.
         ours = live.generation <= known.get("generation", 0)
@@ -70,15 +75,19 @@ class Waking:
         self.history.set_incumbent(name, incumbent, at=now, why=why)
         return incumbent
 
-    def _close_what_was_open(self, now: float) -> bool:
-        """Whether a crash left a test open or an apply whose outcome nobody knows."""
+    def _close_what_was_open(self, now: float) -> tuple[bool, Settings | None]:
+        """Whether a crash left a test open or an apply whose outcome nobody knows.
+
+        And the settings of such an apply that another daemon had decided.
+        """
         name = self.options.target
         orphans = self.history.close_orphans(name, now, _CUT_SHORT)
         undone = self.history.unfinished_decisions(name)
         for decision in undone:
             note = "the daemon ended before it knew; settled at the next start"
             self.history.decision_done(decision.id, DecisionOutcome.FAILED, now, note=note)
-        return bool(orphans or undone)
+        others = [one.settings for one in undone if one.term != self.history.term]
+        return bool(orphans or undone), others[-1] if others else None
 
     def _rest_until(self) -> float:
         """When the rest after the last experiment ends; in the past where there was none."""

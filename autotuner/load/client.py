@@ -72,7 +72,9 @@ class CompletionClient:
                 response.raise_for_status()
                 return str((await response.json(content_type=None))["data"][0]["id"])
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise TargetUnavailableError(f"no answer from {url}: {error}") from error
+            raise TargetUnavailableError(
+                f"no answer from {url}: start the server, or mend --url ({error})"
+            ) from error
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise TargetUnavailableError(
                 f"{url} names no model: {error!r}; give the model's name"

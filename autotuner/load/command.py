@@ -83,6 +83,9 @@ def trace_plan(
     return from_trace(trace, replay, seed, clamp)
 
 
+_STDOUT = Path("-")
+
+
 def load_command(
     url: Annotated[str, typer.Option(help="The server, such as http://127.0.0.1:8000.")],
     rate: Annotated[
@@ -139,7 +142,10 @@ def load_command(
     slo_e2el_s: Annotated[float | None, typer.Option(help="SLO: whole request.")] = None,
     interval_s: Annotated[float, typer.Option(min=0.1, help="The series' interval.")] = 10.0,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Also write the report here as JSON.")
+        Path | None,
+        typer.Option(
+            "--json", help="Also write the report here as JSON; - is the standard output."
+        ),
     ] = None,
 ) -> None:
     """Send open-loop traffic to an OpenAI-compatible server and report what a client sees."""
@@ -156,7 +162,8 @@ def load_command(
     slo = SLO(slo_ttft_s, slo_gap_s, slo_tpot_s, slo_e2el_s)
     run = _with_progress(options)
     report = summarise(run, slo, None if trace is not None else duration_s, interval_s)
-    Console().print(report_table(report))
+    to_stdout = json_file == _STDOUT
+    Console(stderr=to_stdout).print(report_table(report))
     if json_file is not None:
         _write_json(json_file, report, options)
     if not report.served:
@@ -190,7 +197,11 @@ def _write_json(path: Path, report: LoadReport, options: LoadOptions) -> None:
         "seed": options.seed,
         "planned": len(options.plan),
     }
+    text = json.dumps({"load": sent, **report.as_json()}, indent=1) + "\n"
     try:
-        path.write_text(json.dumps({"load": sent, **report.as_json()}, indent=1) + "\n")
+        if path == _STDOUT:
+            typer.echo(text, nl=False)
+        else:
+            path.write_text(text)
     except OSError as error:
         raise ConfigError(f"--json={str(path)!r}: can't be written: {error}") from error

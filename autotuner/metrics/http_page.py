@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import requests
 
+from autotuner.bounded import read_body
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.metrics.samples import Page, parse_page
 
@@ -20,9 +21,10 @@ class PageReader:
     def text(self) -> str:
         """The page as it came; raises TargetUnavailableError when there is none."""
         try:
-            response = self._session.get(self.url, timeout=self._timeout_s, allow_redirects=False)
-            response.encoding = "utf-8"
-            text = response.text
+            response = self._session.get(
+                self.url, timeout=self._timeout_s, allow_redirects=False, stream=True
+            )
+            text = read_body(response, self._timeout_s).decode(errors="replace")
         except requests.RequestException as error:
             raise TargetUnavailableError(f"no metrics from {self.url}: {error}") from error
         if response.status_code != requests.codes.ok:

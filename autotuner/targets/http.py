@@ -5,11 +5,13 @@ Knows status codes and tokens; knows no body's fields beyond the error's.
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar
 
 import requests
 from pydantic import BaseModel, ValidationError
 
+from autotuner.bounded import read_body
 from autotuner.domain.errors import (
     SettingsRefusedError,
     StaleGenerationError,
@@ -55,18 +57,19 @@ class AdminClient:
         url = self._url + path
         try:
             response = self._session.request(
-                method, url, timeout=self._timeout_s, allow_redirects=False, **extra
+                method, url, timeout=self._timeout_s, allow_redirects=False, stream=True, **extra
             )
+            content = read_body(response, self._timeout_s)
         except requests.RequestException as error:
             raise TargetUnavailableError(f"{method} {url}: no answer: {error}") from error
         if response.status_code != requests.codes.ok:
-            raise _refusal(method, url, response)
-        return _parsed(method, url, response, kind)
+            raise _refusal(method, url, response.status_code, content)
+        return _parsed(method, url, content, kind)
 
 
-def _parsed(method: str, url: str, response: requests.Response, kind: type[Body]) -> Body:
+def _parsed(method: str, url: str, content: bytes, kind: type[Body]) -> Body:
     try:
-        return kind.model_validate_json(response.content)
+        return kind.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"
@@ -78,9 +81,8 @@ def _parsed(method: str, url: str, response: requests.Response, kind: type[Body]
 _REFUSALS: dict[int, type[TargetError]] = {409: StaleGenerationError, 422: SettingsRefusedError}
 
 
-def _refusal(method: str, url: str, response: requests.Response) -> TargetError:
-    status = response.status_code
-    said = f"{method} {url}: {status}: {_message(response)}"
+def _refusal(method: str, url: str, status: int, content: bytes) -> TargetError:
+    said = f"{method} {url}: {status}: {_message(content)}"
     if status >= requests.codes.server_error or status in (
         requests.codes.request_timeout,
         requests.codes.too_many_requests,
@@ -93,11 +95,11 @@ def _refusal(method: str, url: str, response: requests.Response) -> TargetError:
     return _REFUSALS.get(status, TargetError)(said)
 
 
-def _message(response: requests.Response) -> str:
+def _message(content: bytes) -> str:
     """What the error body says, with the field and value that it names; else its start."""
     try:
-        error = response.json()["error"]
+        error = json.loads(content)["error"]
         named = f"{error['field']}={error['value']!r}: " if "field" in error else ""
         return f"{named}{error['message']}"
     except (ValueError, KeyError, TypeError):
-        return response.text[:200]
+        return content[:200].decode(errors="replace")

@@ -15,7 +15,7 @@ from autotuner.tuner.ending import is_aa
 from autotuner.tuner.running import advanced, blind, stopped
 from autotuner.tuner.starting import considered
 from autotuner.tuner.values import Action, Decision, Observation, Rules, TunerState
-from autotuner.tuner.workload import followed
+from autotuner.tuner.workload import followed, outlived
 
 _NOTHING_SEEN = Observation(live=None)
 
@@ -44,6 +44,8 @@ class Tuner:
         if state.unsettled:
             why = "the incumbent is not confirmed live: it is applied again"
             return Decision(Action.ROLLBACK, why, state, apply=state.incumbent)
+        if moves := outlived(state, seen.traffic, now, rules):
+            return stopped(state, f"the workload moved ({moves})", seen, now, rules)
         if state.experiment is not None:
             return advanced(state, state.experiment, seen, now, rules)
         if seen.problem is not None:
@@ -70,4 +72,7 @@ class Tuner:
         if decision.opens_slot and before.experiment is not None:
             return replace(decision.state, unconfirmed=decision.apply)
         kept = before if decision.action is Action.START else decision.state
-        return replace(kept, unconfirmed=decision.apply, unsettled=True)
+        # While the incumbent is applied again, what may still come is what was sent before it.
+        again = decision.apply == before.incumbent and before.unconfirmed is not None
+        sent = before.unconfirmed if again else decision.apply
+        return replace(kept, unconfirmed=sent, unsettled=True)

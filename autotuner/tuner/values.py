@@ -139,7 +139,8 @@ class TunerState:
     `quarantined`: until when (inf: for good) the settings of a digest are not tried.
     `to_confirm`: an accepted experiment whose candidate must win once more. `tests`, `accepted`:
     counts over the target's history. `noise`: what was last measured. `tuned_for`: the workload at
-    which the incumbent was accepted; `moved_since`: since when it has been another one.
+    which the incumbent was accepted; `moved_since`: since when it has been another one; `stale`:
+    how many tests of `past` had begun before that.
     `previous`: the incumbent before this one; `retest`: why it is to be tried again. `rebuild_s`:
     what the last test of a knob that is not live saw a change take; NaN where none was seen.
     """
@@ -160,6 +161,7 @@ class TunerState:
     noise: Noise | None = None
     tuned_for: WorkloadMark | None = None
     moved_since: float | None = None
+    stale: int = 0
     evidence_since: float = 0.0  # tests that ended before it say nothing of today's workload
     previous: Settings | None = None
     retest: str = ""

@@ -1,7 +1,8 @@
 """Whether the workload is still the one that the incumbent was accepted under.
 
 What was learnt under another workload is no evidence any more: candidates that were rejected then
-may be proposed again, and the incumbent may be set against the one before it. Quarantine stays.
+may be proposed again, and the incumbent may be set against the one before it. A test that began
+under the old workload and goes on under the new one measures neither. Quarantine stays.
 """
 
 from __future__ import annotations
@@ -33,12 +34,22 @@ def followed(state: TunerState, traffic: Traffic | None, now: float, rules: Rule
         return replace(state, tuned_for=seen)
     if not any(_moves(state.tuned_for, seen, rules.drift_factor)):
         return replace(state, moved_since=None)
-    return state if state.moved_since is not None else replace(state, moved_since=now)
+    if state.moved_since is not None:
+        return state
+    began_before = len(state.past) + (state.experiment is not None)
+    return replace(state, moved_since=now, stale=began_before)
 
 
 def accepted_under(state: TunerState, incumbent: Settings, traffic: Traffic | None) -> TunerState:
-    """The state with a new incumbent, and the workload that it won under."""
+    """The state with a new incumbent, and the workload that it won under.
+
+    Where that is not the workload of the tests before, they are forgotten, but for the last one,
+    which was just won: nobody would see the drift any more.
+    """
     seen = mark_of(traffic.workload) if traffic is not None and traffic.requests else None
+    if state.moved_since is not None:
+        kept = state.past[min(state.stale, len(state.past) - 1) :]
+        state = replace(state, past=kept, evidence_since=state.moved_since)
     return replace(
         state,
         incumbent=incumbent,
@@ -58,12 +69,24 @@ def drifted(state: TunerState, traffic: Traffic, now: float, rules: Rules) -> st
     return moves or None
 
 
+def outlived(state: TunerState, traffic: Traffic | None, now: float, rules: Rules) -> str | None:
+    """How the workload moved away under the running test; None where it did not.
+
+    Only of tests that nobody asked for: whoever declares one decides when it has to end.
+    """
+    test, since = state.experiment, state.moved_since
+    if test is None or since is None or traffic is None or not _enough(traffic, rules):
+        return None
+    own = test.proposer.startswith("declared by ")
+    return None if own or test.started_at > since else drifted(state, traffic, now, rules)
+
+
 def forgotten(state: TunerState, moves: str, traffic: Traffic, now: float) -> TunerState:
-    """The state with nothing learnt yet under the workload of today."""
+    """The state with what was learnt under the workload of today alone: by tests begun under it."""
     return replace(
         state,
-        past=(),
-        evidence_since=now,
+        past=state.past[state.stale :],
+        evidence_since=now if state.moved_since is None else state.moved_since,
         tuned_for=mark_of(traffic.workload),
         moved_since=None,
         retest=moves if state.previous is not None else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -116,9 +117,8 @@ def worker_command(
     ] = 30.0,
 ) -> None:
     """Serve a model over OpenAI's HTTP API, with knobs that change while it runs."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    when = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "  # the journal has the time
+    logging.basicConfig(level=logging.INFO, format=when + "%(levelname)s %(name)s: %(message)s")
     try:
         settings = _settings(
             max_num_seqs=max_num_seqs,
@@ -158,7 +158,9 @@ def worker_command(
         )
         status = serve(options)
     except (ModelError, GoldenError, WorkerOptionError, OSError) as error:
-        typer.echo(f"autotuner worker: {error}", err=True)
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        fix = f": port {port} is taken: give another --port, or 0 for a free one" if taken else ""
+        typer.echo(f"autotuner worker: {error}{fix}", err=True)
         raise typer.Exit(REFUSED) from error
     raise typer.Exit(status)
 

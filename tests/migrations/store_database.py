@@ -121,6 +121,7 @@ def fill(history: History) -> None:
     history.ask("chat", "pause", "ana", START)
     wish = {"changes": {"max_num_seqs": 128}, "plan": {"max_pairs": 20}}
     history.ask("chat", "experiment", "ben", START, note="a larger batch", payload=wish)
+    history.begin_term("autotuner", "host:1", START)
     history.heartbeat("d1", "chat", at=START, sentence="held: paused", mode="paused")
 
 

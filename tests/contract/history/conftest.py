@@ -78,7 +78,7 @@ def _postgresql_url(folder: Path, database: str) -> str:
 _numbers = count(1)
 
 
-def _new_database(folder: Path, template: str) -> str:
+def new_database(folder: Path, template: str) -> str:
     name = f"history_{next(_numbers)}"
     with psycopg.connect(f"host={folder} user=postgres dbname=postgres", autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
@@ -90,7 +90,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database without a table."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
-    return _new_database(request.getfixturevalue("postgresql"), "template0")
+    return new_database(request.getfixturevalue("postgresql"), "template0")
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +104,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database with all tables and no row."""
     if request.param == "postgresql":
-        return _new_database(request.getfixturevalue("postgresql"), "template1")
+        return new_database(request.getfixturevalue("postgresql"), "template1")
     path = tmp_path / "history.sqlite3"
     shutil.copy(request.getfixturevalue("sqlite_template"), path)
     return f"sqlite:///{path}"

@@ -87,6 +87,9 @@ def ask(history: History, url: str, build: Callable[..., Experiment]) -> Iterato
     history.release_agent(
         replace(shipped, at=2000.0, version="2", parent="1", score=0.04, before=0.06, systems=64)
     )
+    away = Alert("f4", "HistoryUnavailable", "critical", "chat", "gone", 10.0, ends_at=70.0)
+    history.record_alert(away, now)
+    history.append_samples("chat", [("rate", 3600.0, 1.0), ("rate", 3900.0, 2.0)])
     long_ago = Alert("f2", "Old", "info", "chat", "-", now - 2 * DAY, ends_at=now - DAY)
     history.record_alert(long_ago, now)
 
@@ -193,6 +196,7 @@ def test_alerts(ask: Ask) -> None:
     assert [row["status"] for row in ask("SELECT * FROM v_alerts ORDER BY id")] == [
         "firing",
         "firing",
+        "resolved",
         "resolved",
     ]
 

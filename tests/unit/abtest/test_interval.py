@@ -108,9 +108,9 @@ def test_a_bound_passes_a_shift_only_if_the_test_of_its_cell_was_refuted(
     low, high = tests.bounds(0.5)
     first = int(np.searchsorted(tests.shifts, shift))
     cell_below, cell_above = tests.shifts[first], tests.shifts[first - 1]
-    if low >= shift:
+    if low > shift:
         assert tests.above(float(cell_below)).max_log_e >= math.log(2)
-    if high <= shift:
+    if high < shift:
         assert tests.under(float(cell_above)).max_log_e >= math.log(2)
 
 

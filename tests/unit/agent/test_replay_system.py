@@ -15,8 +15,15 @@ from autotuner.agent.des_faults import Faults
 from autotuner.agent.replay_system import EngineRules, ServingOf, SimulatedSystem
 from autotuner.agent.schedule import Schedule, ScheduleTable
 from autotuner.agent.serving import Serving, ServingTable
-from autotuner.agent.stepmodel import StepModel
-from autotuner.agent.traffic import ArrivalStream, ClassMix, SampleMix, TokenClass, Traffic
+from autotuner.agent.stepmodel import Floats, Ints, StepModel
+from autotuner.agent.traffic import (
+    ArrivalStream,
+    ClassMix,
+    MixSchedule,
+    SampleMix,
+    TokenClass,
+    Traffic,
+)
 from autotuner.domain.knobs import Value
 from autotuner.domain.telemetry import Exposure, Outcome
 
@@ -115,6 +122,47 @@ def test_bursts_spread_the_counts() -> None:
 
     assert spread(0.0) < 1.3
     assert spread(0.7) > 5
+
+
+def test_the_lengths_follow_the_mix_of_the_time() -> None:
+    short, long = SampleMix((10,), (2,)), SampleMix((900,), (2,))
+    mixes = MixSchedule((100.0, 130.0, 200.0), (short, long, short))
+    assert mixes.at(0.0) is short
+    served = SimulatedSystem(MODEL, lambda _: 4.0, mixes, SETTINGS, seed=4, start_s=100.0)
+    lengths = {True: set[int](), False: set[int]()}
+    for e in served.advance(260.0):
+        lengths[130.0 <= e.arrival < 200.0].add(e.prompt_tokens)
+    assert lengths == {True: {900}, False: {10}}
+
+
+def test_a_mix_that_stays_is_drawn_as_one_without_a_schedule() -> None:
+    plain = ArrivalStream(lambda _: 5.0, MIX, 7)
+    planned = ArrivalStream(lambda _: 5.0, MixSchedule((0.0,), (MIX,)), 7)
+    assert plain.next_block() == planned.next_block()
+
+
+@pytest.mark.parametrize("starts", [(), (1.0,), (2.0, 1.0), (1.0, 1.0)])
+def test_mixes_out_of_order_are_refused(starts: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="starts"):
+        MixSchedule(starts, (MIX, MIX))
+
+
+class Slower:
+    """Each step takes a tenth of a second more."""
+
+    def extra_s(self, decoding: Ints, tokens: Ints) -> Floats:
+        return np.full(decoding.shape, 0.1)
+
+
+def test_a_crowded_engine_takes_longer_for_each_step() -> None:
+    model = replace(MODEL, noise=0.0)
+    rules = EngineRules.plain(model, Slower())
+    gaps = []
+    for engines in (model, rules):
+        served = SimulatedSystem(engines, lambda _: 0.02, MIX, SETTINGS, seed=4)
+        gaps.append([e.tpot_s or 0.0 for e in served.advance(400.0)])
+    assert len(gaps[0]) >= 3
+    assert np.array(gaps[1]) - gaps[0] == pytest.approx(0.1, rel=1e-6)
 
 
 def test_no_traffic_is_idle() -> None:

@@ -26,6 +26,7 @@ from tests.unit.tuner.world import (
     play,
     rules,
     seen,
+    started,
     state,
     traffic,
 )
@@ -116,7 +117,7 @@ def moved(at: float, known: TunerState, **workload: float) -> TunerState:
 
 def tuned(**changes: object) -> TunerState:
     mark = mark_of(traffic().workload)
-    return state(tuned_for=mark, past=(TRIAL,), previous=FAR, **changes)
+    return state(**{"tuned_for": mark, "past": (TRIAL,), "previous": FAR, "stale": 1, **changes})
 
 
 @pytest.mark.parametrize("workload", [{"rate_rps": 4.1}, {"rate_rps": 0.9}, {"prompt_tokens": 201}])
@@ -129,7 +130,7 @@ def test_past_trials_are_forgotten_once_the_workload_has_moved_for_long(
     assert moved(NOW + 599, known, **workload).past == (TRIAL,)
     late = moved(NOW + 600, known, **workload)
     assert late.past == ()
-    assert late.evidence_since == NOW + 600
+    assert late.evidence_since == NOW
     assert late.moved_since is None
     assert late.tuned_for == mark_of(traffic(**workload).workload)  # type: ignore[arg-type]
 
@@ -191,3 +192,63 @@ def test_an_accepted_candidate_is_tuned_for_the_workload_that_it_won_under() -> 
     assert played.state.previous == OLD
     assert played.state.tuned_for == mark_of(traffic().workload)
     assert played.live.settings == NEW != LIVE.settings
+
+
+def test_what_was_learnt_before_the_workload_moved_is_not_kept_by_a_win_under_the_new_one() -> None:
+    for stale, kept in ((0, 2), (1, 1), (2, 1)):
+        before = tuned(moved_since=NOW - 60, stale=stale)
+        known = after(before, ended(Verdict.ACCEPTED), seen(), NOW, DRIFTING)
+        assert known.past == (TRIAL, *known.past[-1:])[-kept:]
+        assert known.past[-1].verdict == Verdict.ACCEPTED
+        assert known.evidence_since == NOW - 60
+    same = after(tuned(), ended(Verdict.ACCEPTED), seen(), NOW, DRIFTING)
+    assert same.past[0] == TRIAL
+    assert same.evidence_since == 0.0
+
+
+def running_since_before_the_move(who: str = "scripted") -> TunerState:
+    known = started(DRIFTING)
+    assert known.experiment is not None
+    experiment = replace(known.experiment, proposer=who)
+    mark = mark_of(traffic().workload)
+    return replace(known, experiment=experiment, tuned_for=mark, moved_since=NOW + 1)
+
+
+def test_a_test_that_the_workload_moved_away_from_ends_once_that_has_lasted() -> None:
+    other = seen(traffic=traffic(prompt_tokens=500))
+    known = running_since_before_the_move()
+    going_on = decide(known, other, policy=DRIFTING, now=NOW + 600)
+    assert going_on.state.experiment is not None
+    decision = decide(known, other, policy=DRIFTING, now=NOW + 601)
+    assert decision.action is Action.ROLLBACK
+    assert decision.apply == OLD
+    assert "the workload moved (median of prompt tokens 100→500" in decision.reason
+    assert decision.state.past == ()
+    rested = replace(decision.state, idle_until=0.0)
+    assert decide(rested, other, policy=DRIFTING, now=NOW + 700).state.evidence_since == NOW + 1
+
+
+def test_a_test_goes_on_under_the_workload_that_it_began_with_or_a_person_asked_for() -> None:
+    other = seen(traffic=traffic(prompt_tokens=500))
+    known = running_since_before_the_move()
+    begun_after = replace(known, moved_since=NOW - 1)
+    asked_for = running_since_before_the_move("declared by alice")
+    for case, world in ((begun_after, other), (asked_for, other), (known, seen())):
+        decision = decide(case, world, policy=DRIFTING, now=NOW + 700)
+        assert decision.state.experiment is not None
+
+
+def test_tests_that_began_after_the_workload_moved_are_not_forgotten_with_those_before() -> None:
+    other = {"prompt_tokens": 500}
+    known = moved(NOW, tuned(), **other)
+    assert known.stale == 1
+    fresh = replace(TRIAL, treatment=FAR)
+    known = replace(known, past=(*known.past, fresh), idle_until=0.0)
+    late = moved(NOW + 600, known, **other)
+    assert late.past == (fresh,)
+    assert late.evidence_since == NOW
+
+
+def test_a_test_that_runs_when_the_workload_moves_counts_among_those_before() -> None:
+    known = replace(started(DRIFTING), past=(TRIAL,), tuned_for=mark_of(traffic().workload))
+    assert moved(NOW + 1, known, prompt_tokens=500).stale == 2

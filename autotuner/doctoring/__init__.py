@@ -1,0 +1,1 @@
+"""Looks at everything that the daemon needs, and says how to mend what is amiss."""

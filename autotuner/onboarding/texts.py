@@ -1,0 +1,203 @@
+"""The two files that `init` writes, as commented YAML. Pure: values in, text out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotuner.domain.knobs import Value
+from autotuner.onboarding.levels import KnobLines, SloHint
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the files are about. `quick`: short tests, to see one end soon."""
+
+    url: str
+    name: str
+    history: str
+    policy: str
+    slo: SloHint
+    quick: bool = False
+    token_file: Path | None = None
+    tunable: bool = True
+    server: str = "the bundled worker"
+
+
+def config_text(wanted: Wanted) -> str:
+    """The daemon's configuration."""
+    token = (
+        f"    admin_token_file: {_quoted(str(wanted.token_file))}\n"
+        if wanted.token_file is not None
+        else "    # admin_token_file: /etc/autotuner/worker.token # where it has one\n"
+    )
+    return f"""\
+# Written by `autotuner init`. Every key: docs/reference/config.md, or `autotuner config schema`.
+# After a change: `autotuner config check FILE`; all of it, with the target: `autotuner doctor`.
+# Paths are taken from the folder that the daemon is started in.
+
+# Where all is kept; in production: postgresql+psycopg://USER@HOST/DATABASE
+history: {_quoted(wanted.history)}
+cycle_s: {2 if wanted.quick else 5}
+
+targets:
+  - name: {_quoted(wanted.name)}
+    url: {_quoted(wanted.url)}
+{token}\
+    policy: {_quoted(wanted.policy)}
+{_mode(wanted)}
+    # metrics:                                          # further sources: docs/metrics.md
+    #   prometheus: {{url: "http://127.0.0.1:9090"}}
+
+# The daemon's own /health and /metrics.
+listen: {{host: 127.0.0.1, port: 9187}}
+
+# Where alerts go: docs/alerts.md.
+# webhooks:
+#   - {{name: pager, url: "https://pager.example/hook", secret_file: /etc/autotuner/hook.key}}
+"""
+
+
+def _mode(wanted: Wanted) -> str:
+    if not wanted.tunable:
+        return (
+            f"    # This is {wanted.server}, whose tuning is not built in yet: its settings can't\n"
+            "    # be read, so that each cycle holds and nothing is applied.\n"
+            "    mode: paused"
+        )
+    return (
+        "    # active tests and keeps what is proven; advisory decides and records, but applies "
+        "nothing;\n    # paused observes only.\n"
+        "    mode: active"
+    )
+
+
+def policy_text(wanted: Wanted, knobs: list[KnobLines]) -> str:
+    """The policy: what good means, which knobs may move, how a change is proven."""
+    return f"""\
+# Written by `autotuner init` for {wanted.url}. Every key: docs/reference/policy.md.
+name: {_quoted(f"{wanted.name}-policy")}
+
+# What a request is promised; one that misses any of it does not count as goodput.
+# {_slo_origin(wanted.slo)}
+slo:
+  ttft_s: {wanted.slo.ttft_s:g}       # first token
+  gap_max_s: {wanted.slo.gap_max_s:g}    # largest gap between two tokens
+  # tpot_s: 0.1     # mean time per token after the first
+  # e2el_s: 20      # whole request
+
+# What may be changed, and to which levels; the target accepts all of these.
+knobs:
+{_knobs(knobs)}
+# Candidates are tested until so many requests meet the SLO. Cost, energy or devices can be saved
+# instead: docs/experiments.md, "Goals".
+goal:
+  kind: goodput
+  attainment: 0.99
+
+{_testing(wanted.quick)}
+# Rules over the target's series: docs/alerts.md; the names of series: docs/metrics.md.
+alerts:
+  - name: KvCacheNearlyFull
+    tier: hardware
+    series: kv_usage
+    above: 0.9
+    for_s: 300
+  - name: SloAttainmentLow
+    tier: business
+    series: attainment
+    below: 0.5
+    clear: 0.6
+    for_s: 180
+    severity: critical
+"""
+
+
+def _slo_origin(slo: SloHint) -> str:
+    if slo.from_traffic:
+        return "From the traffic so far: what three requests in four get now. Yours to set."
+    return "A usual choice, not measured: there was too little traffic to look at. Yours to set."
+
+
+def _knobs(knobs: list[KnobLines]) -> str:
+    tuned = [_knob(one) for one in knobs if one.tuned and len(one.levels) > 1]
+    others = [_knob(one) for one in knobs if not one.tuned and len(one.levels) > 1]
+    text = "".join(tuned)
+    if others:
+        text += "  # The target has these too. Take one in by removing the #.\n"
+        text += "".join(_commented(one) for one in others)
+    return text
+
+
+def _knob(knob: KnobLines) -> str:
+    levels = ", ".join(_level(level) for level in knob.levels)
+    text = f"  {knob.name}:\n    levels: [{levels}]\n"
+    if not knob.live:
+        text += "    live: false           # by a rebuild: new engines beside the old ones\n"
+    if knob.changes_answers:
+        text += "    changes_answers: true # so that answer quality is guarded\n"
+    return text
+
+
+def _commented(lines: str) -> str:
+    return "".join(f"  # {line[2:]}\n" for line in lines.splitlines())
+
+
+def _testing(quick: bool) -> str:
+    if quick:
+        return """\
+# --quick-tests: short slots, so that a first test ends in minutes. Few requests fall into a slot:
+# only large effects are found. Take the values of policies/default.yaml for a service that matters.
+experiment:
+  slot_s: 12
+  washout_min_s: 1
+  washout_max_s: 4
+  cooldown_s: 2
+  max_pairs: 20
+  min_requests_per_slot: 4
+  prior_sd: 0.2
+  confidence: 0.95
+proposer:
+  kind: ppo
+  observe_s: 20
+  min_requests: 10
+  pause_s: 10
+  retry_s: 20
+forecast: {bucket_s: 10, horizon_s: 300, refit_s: 300}
+"""
+    return """\
+# How a change is proven: pairs of slots, one per arm, in an order drawn by a coin.
+experiment:
+  slot_s: 60
+  washout_min_s: 5
+  washout_max_s: 30
+  cooldown_s: 6
+  max_pairs: 30
+  confidence: 0.95
+  # What must not get worse meanwhile.
+  guardrails:
+    - {measure: error_share, margin: 0.02, prior_sd: 0.02}
+    - {measure: quality, margin: 0.05, prior_sd: 0.05}
+proposer:
+  kind: ppo
+"""
+
+
+def _level(value: Value) -> str:
+    return json.dumps(value) if isinstance(value, bool | int | float) else _word(value)
+
+
+def _word(text: str) -> str:
+    """Bare where YAML reads it as that very word, else quoted."""
+    bare = text.replace("-", "").replace("_", "")
+    usual = bare.isalnum() and not bare[0].isdigit()
+    return text if usual and text.lower() not in _NOT_WORDS else _quoted(text)
+
+
+_NOT_WORDS = {"on", "off", "yes", "no", "true", "false", "null", "y", "n"}
+
+
+def _quoted(text: str) -> str:
+    """A JSON string, which YAML reads as well."""
+    return json.dumps(text, ensure_ascii=False)

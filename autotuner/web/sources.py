@@ -1,0 +1,59 @@
+"""Where page and API read from: the history, and what the daemons of this process saw last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from autotuner.domain.goals import Goal
+from autotuner.domain.slo import SLO
+from autotuner.history.store import History
+from autotuner.service import Service
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What a daemon of this process last saw of its target; `at` is None before its first cycle."""
+
+    values: Mapping[str, float]
+    at: float | None
+    slo: SLO
+    goal: Goal
+
+
+Live = Callable[[str], Glimpse | None]
+
+
+def nobody(_target: str) -> None:
+    """No daemon runs in this process."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """`live` tells what was last seen of a target, None where no daemon here drives it.
+
+    `late_after_s`: a target without a word for so long is late.
+    """
+
+    history: History
+    live: Live = nobody
+    late_after_s: float = 30.0
+
+    def knows(self, target: str) -> bool:
+        return target in self.history.targets()
+
+
+def sources_of(history: History, service: Service) -> Sources:
+    """The sources of a process that runs `service`."""
+
+    def live(target: str) -> Glimpse | None:
+        if service.leading is not None and not service.leading.leads():
+            return None  # what it saw when it led is no longer so
+        for daemon in service.daemons:
+            if daemon.name == target:
+                rules = daemon.tuner.rules
+                at = service.last_ok.get(target)
+                return Glimpse(daemon.watch.values, at, rules.slo, rules.goal)
+        return None
+
+    return Sources(history, live, max(5 * service.cycle_s, 30.0))
