@@ -36,7 +36,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             axes[line][column].set_title(title, loc="left", fontsize=10)
     every = [row for row in rows if row["systems"] == "all"]
     _bars(axes[0][2], every, "harmful", "Harmful experiments in a run")
-    _bars(axes[1][2], every, "lost", "Attainment lost in tests, points × slots")
+    _bars(axes[1][2], every, "forgone", "Goodput forgone in 1,200 slots, points × slots")
     axes[0][0].legend(frameon=False, fontsize=8, ncols=2)
     figure.savefig(path, dpi=110)
 

@@ -14,6 +14,7 @@ from experiments.studies.tuning_regret.gate import REQUESTS, Tested, tested
 from experiments.studies.tuning_regret.truth import SPACE, START, HeldOut
 
 HARM = 0.05  # a candidate whose truth is this much below the incumbent's is harmful
+SLOTS = 1200  # chosen: as many as 40 experiments of 15 pairs take
 ASKS = 3  # asked again with another seed before a proposer counts as resting
 
 
@@ -22,7 +23,9 @@ class Played:
     """One run. Lists go from 0 experiments on; a proposer that rests keeps what it has.
 
     `incumbent`: regret of the settings in force; `tried`: regret of the best settings that were in
-    force or under test so far. `lost`: attainment points below the incumbent's, summed over slots.
+    force or under test so far. `lost`: attainment points below the incumbent's in tests, summed over
+    slots. `forgone`: below the best of the grid, summed over the first SLOTS slots, whoever served:
+    what was not found in time counts as much as what tests cost.
     """
 
     incumbent: tuple[float, ...]
@@ -32,6 +35,7 @@ class Played:
     accepted: int
     pairs: int
     lost: float
+    forgone: float
 
 
 def play(proposer: Proposer, system: HeldOut, budget: int, seed: int) -> Played:
@@ -42,7 +46,7 @@ def play(proposer: Proposer, system: HeldOut, budget: int, seed: int) -> Played:
     best = system.truth[incumbent]
     regrets, tries = [system.best - best], [system.best - best]
     harmful = accepted = pairs = 0
-    lost = 0.0
+    lost, served = 0.0, list[float]()  # regret of what served in each slot
     for number in range(budget):
         candidate = _candidate(proposer, system, incumbent, past, held, steps, seed, number, rng)
         if candidate is None:
@@ -53,6 +57,7 @@ def play(proposer: Proposer, system: HeldOut, budget: int, seed: int) -> Played:
             int(rng.integers(2**31)),
         )
         past.append(_remembered(incumbent, candidate, test, number))
+        served += [system.best - system.truth[s] for s in (incumbent, candidate)] * test.pairs
         harmful += system.truth[candidate] < system.truth[incumbent] - HARM
         pairs, lost = pairs + test.pairs, lost + test.lost
         best = max(best, system.truth[candidate])
@@ -65,6 +70,7 @@ def play(proposer: Proposer, system: HeldOut, budget: int, seed: int) -> Played:
         regrets.append(system.best - system.truth[incumbent])
         tries.append(system.best - best)
     made = len(regrets) - 1
+    forgone = sum(served[:SLOTS]) + max(0, SLOTS - len(served)) * regrets[-1]
     padding = budget - made
     return Played(
         (*regrets, *regrets[-1:] * padding),
@@ -74,6 +80,7 @@ def play(proposer: Proposer, system: HeldOut, budget: int, seed: int) -> Played:
         accepted,
         pairs,
         lost,
+        forgone,
     )
 
 
