@@ -23,9 +23,9 @@ class Played:
     """One run. Lists go from 0 experiments on; a proposer that rests keeps what it has.
 
     `incumbent`: regret of the settings in force; `tried`: regret of the best settings that were in
-    force or under test so far. `lost`: attainment points below the incumbent's in tests, summed over
-    slots. `forgone`: below the best of the grid, summed over the first SLOTS slots, whoever served:
-    what was not found in time counts as much as what tests cost.
+    force or under test so far. `lost`: points below the incumbent's attainment in tests, summed
+    over slots. `forgone`: below the best of the grid, summed over the first SLOTS slots, whoever
+    served: what was not found in time counts as much as what tests cost.
     """
 
     incumbent: tuple[float, ...]
