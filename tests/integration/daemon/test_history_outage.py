@@ -117,8 +117,8 @@ def test_a_history_that_goes_away_and_comes_back(rig: RigOn, hook: Hook) -> None
     until(lambda: bool(history.open_experiments("t")) and slots(history) >= 2)
     [test] = history.open_experiments("t")
 
-    rig.database.take_away()
     left = time.time()
+    rig.database.take_away()
     until(lambda: rig.held() >= 1)
     ran = rig.live()
     until(lambda: ("HistoryUnavailable", "firing") in hook.heard)
