@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -43,6 +44,8 @@ RECENT_S = 30.0
 OBSERVE_S = 60.0  # chosen: traffic under the poor settings before the first test
 DRAIN_S = 5.0  # chosen: longer than nearly every request takes
 COOLDOWN_S = 3.0
+SLOT_S = 18  # chosen: the shortest slot
+SLOT_REQUESTS = 12  # chosen: expected in a slot; a slot with less than half of them counts nothing
 BIN_S = 10.0
 BINS = 40
 
@@ -172,8 +175,8 @@ class _Play:
                 "schedule_policy": {"levels": ["fcfs", "length-grouped"]},
             },
             "experiment": {
-                "slot_s": 18, "washout_min_s": 2, "washout_max_s": 10, "cooldown_s": COOLDOWN_S,
-                "max_pairs": 14, "min_requests_per_slot": 6,
+                "slot_s": slot_s(sizing.rate_rps), "washout_min_s": 2, "washout_max_s": 10, "cooldown_s": COOLDOWN_S,
+                "max_pairs": 14, "min_requests_per_slot": SLOT_REQUESTS // 2,
                 "prior_sd": 0.2,
             },
             "goal": {"attainment": 0.97},
@@ -274,6 +277,11 @@ class _Play:
         draw(path, recorder.exposures, shown, sizing.slo, (began_at, recorder.now - COOLDOWN_S))
         self.console.print(f"figure: {path}\nhistory: {self.database}", highlight=False)
         return ending
+
+
+def slot_s(rate_rps: float) -> int:
+    """A slot long enough for SLOT_REQUESTS: a slow machine is sized to few requests a second."""
+    return max(SLOT_S, math.ceil(SLOT_REQUESTS / rate_rps))
 
 
 def load_words(url: str, rate_rps: float, seconds: float, mix: str) -> list[str]:
