@@ -175,7 +175,8 @@ class _Play:
                 "schedule_policy": {"levels": ["fcfs", "length-grouped"]},
             },
             "experiment": {
-                "slot_s": slot_s(sizing.rate_rps), "washout_min_s": 2, "washout_max_s": 10, "cooldown_s": COOLDOWN_S,
+                "slot_s": slot_s(sizing.rate_rps), "cooldown_s": COOLDOWN_S,
+                "washout_min_s": 2, "washout_max_s": 10,
                 "max_pairs": 14, "min_requests_per_slot": SLOT_REQUESTS // 2,
                 "prior_sd": 0.2,
             },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autotuner.agent.stepmodel import StepModel
+from autotuner.demo.play import SLOT_REQUESTS, SLOT_S, slot_s
 from autotuner.demo.sizing import size, targets
 
 SLOW = StepModel(t0_s=0.011, decode_s=0.0016, prefill_s=0.00065, context_s=2.5e-6, noise=0.05)
@@ -23,3 +24,9 @@ def test_good_settings_serve_at_least_twice_what_the_poor_ones_do(model: StepMod
     sizing = size(model, 1.3 * model.step_s(8, 56, 2800), seed=7)
     assert sizing.best >= 0.9
     assert sizing.best >= 2 * sizing.poor
+
+
+@pytest.mark.parametrize(("rate_rps", "slot"), [(3.0, SLOT_S), (0.5, 24), (0.25, 48)])
+def test_a_slot_holds_enough_requests_on_a_slow_machine(rate_rps: float, slot: int) -> None:
+    assert slot_s(rate_rps) == slot
+    assert slot_s(rate_rps) * rate_rps >= SLOT_REQUESTS
