@@ -15,7 +15,6 @@ class Builtin(StrEnum):
     SCRAPE_FAILED = "ScrapeFailed"
     ANOMALY = "AnomalyInMetrics"
     HARMFUL = "ExperimentHarmful"
-    HARD_LIMIT = "HardLimitBreached"
     DRIFT = "SettingsDrift"
     RESTARTED = "TargetRestarted"
     AA_FAILED = "AAFailed"
@@ -39,7 +38,6 @@ _HABITS: dict[Builtin, tuple[Severity, Timing]] = {
     Builtin.SCRAPE_FAILED: (Severity.WARNING, Timing(for_s=60.0, resolve_for_s=60.0)),
     Builtin.ANOMALY: (Severity.WARNING, Timing(for_s=0.0, resolve_for_s=600.0)),
     Builtin.HARMFUL: (Severity.WARNING, _EVENT),
-    Builtin.HARD_LIMIT: (Severity.CRITICAL, _EVENT),
     Builtin.RESTARTED: (Severity.WARNING, _EVENT),
     Builtin.AA_FAILED: (Severity.CRITICAL, _EVENT),
     Builtin.OVERLOAD: (Severity.WARNING, Timing(for_s=60.0, resolve_for_s=600.0)),
