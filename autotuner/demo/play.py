@@ -175,7 +175,7 @@ class _Play:
                 "schedule_policy": {"levels": ["fcfs", "length-grouped"]},
             },
             "experiment": {
-                "slot_s": slot_s(sizing.rate_rps), "cooldown_s": COOLDOWN_S,
+                "slot_s": slot_s(sizing), "cooldown_s": COOLDOWN_S,
                 "washout_min_s": 2, "washout_max_s": 10,
                 "max_pairs": 14, "min_requests_per_slot": SLOT_REQUESTS // 2,
                 "prior_sd": 0.2,
@@ -280,9 +280,14 @@ class _Play:
         return ending
 
 
-def slot_s(rate_rps: float) -> int:
-    """A slot long enough for SLOT_REQUESTS: a slow machine is sized to few requests a second."""
-    return max(SLOT_S, math.ceil(SLOT_REQUESTS / rate_rps))
+def slot_s(sizing: Sizing) -> int:
+    """A slot long enough for SLOT_REQUESTS that end in it.
+
+    A slow machine is sized to few requests a second, and each of them takes long: those that live
+    under both arms count for neither. The TTFT target stands for how long.
+    """
+    lasts_s = sizing.slo.ttft_s or 0.0
+    return max(SLOT_S, math.ceil(SLOT_REQUESTS / sizing.rate_rps + lasts_s))
 
 
 def load_words(url: str, rate_rps: float, seconds: float, mix: str) -> list[str]:
