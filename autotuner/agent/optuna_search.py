@@ -5,17 +5,16 @@ The samplers keep nothing between two proposals: a study is made from the eviden
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import optuna
-import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 
 from autotuner.agent.candidates import Openings, Place, generator, offered
 from autotuner.agent.evidence import Measured, evidence
+from autotuner.agent.threads import one_thread
 from autotuner.domain.experiment import Verdict
 from autotuner.domain.knobs import Knob, Settings
 from autotuner.domain.ports import Proposal, ProposalContext
@@ -51,7 +50,7 @@ class OptunaProposer:
         if openings is None:
             return None
         known = _known(openings)
-        with _one_thread():
+        with one_thread():
             settings = self._asked(openings, known)
         stands_in = settings is None
         settings = settings or openings.draw(generator(context))
@@ -159,14 +158,3 @@ def _distribution(knob: Knob) -> BaseDistribution:
     if any(isinstance(level, str | bool) for level in knob.levels):
         return CategoricalDistribution(tuple(range(len(knob.levels))))
     return IntDistribution(0, len(knob.levels) - 1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """GPs are small: more threads cost more than they give, and the daemon shares its machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

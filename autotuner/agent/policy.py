@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from autotuner.agent.artifact import MOVES, AgentArtifact
 from autotuner.agent.stepmodel import Floats, Ints
+
+
+class MovePolicy(Protocol):
+    """Maps observations [environment, feature] to moves [environment, knob] in −1, 0, 1."""
+
+    def sample(self, observation: NDArray[np.float32], rng: np.random.Generator) -> Ints: ...
 
 
 class Policy:

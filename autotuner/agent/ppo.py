@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
@@ -16,11 +15,11 @@ from autotuner.agent.artifact import AgentArtifact, AgentCard, Tensors, describe
 from autotuner.agent.deals import SystemSource
 from autotuner.agent.environment import GameConfig, TuningVecEnv
 from autotuner.agent.features import FEATURES
-from autotuner.agent.policy import Policy
+from autotuner.agent.policy import MovePolicy, Policy
 from autotuner.agent.schedule import AGENT_KNOBS
+from autotuner.agent.threads import one_thread
 from autotuner.agent.validation import (
     WALK_STEPS,
-    MovePolicy,
     RandomMoves,
     Validation,
     validate,
@@ -78,7 +77,7 @@ def train(
 
     One torch thread: the nets are so small that more threads only wait for each other.
     """
-    with _one_thread():
+    with one_thread():
         env = TuningVecEnv(config.environments, config.seed, config.game, systems)
         model = _model(config, env)
         if start is not None:
@@ -183,13 +182,3 @@ class _Report(BaseCallback):
                 self.num_timesteps, self._total, objective, float(rewards.mean()), self._seed
             )
         )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autotuner.agent import worlds
 from autotuner.agent.artifact import AgentArtifact
@@ -25,7 +23,7 @@ from autotuner.agent.game import Game
 from autotuner.agent.ladder import SpaceLadder
 from autotuner.agent.objective import GoalTable
 from autotuner.agent.outlook import Outlook, worth
-from autotuner.agent.policy import Policy
+from autotuner.agent.policy import MovePolicy, Policy
 from autotuner.agent.reach import unique_places
 from autotuner.agent.screening import played
 from autotuner.agent.stepmodel import Bools, Floats, Ints
@@ -37,12 +35,6 @@ _POSITIONS = 0.5  # the weight of level positions beside the behaviour in the mo
 _ALIKE = 0.1  # rows nearer than this on the axes are not both simulated; chosen
 _NEARLY = 0.1  # of the best worth; chosen
 _TIES = 1e-5  # a bit of chance, by the seed, among equals
-
-
-class MovePolicy(Protocol):
-    """Maps observations [environment, feature] to random moves [environment, knob] in −1, 0, 1."""
-
-    def sample(self, observation: NDArray[np.float32], rng: np.random.Generator) -> Ints: ...
 
 
 @dataclass(frozen=True)

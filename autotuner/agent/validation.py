@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +16,10 @@ from autotuner.agent.deals import SystemSource
 from autotuner.agent.environment import TuningVecEnv
 from autotuner.agent.game import Game
 from autotuner.agent.ladder import KNOBS
+from autotuner.agent.policy import MovePolicy
 from autotuner.agent.stepmodel import Floats, Ints
 
 WALK_STEPS = 8  # as long as a proposer walks
-
-
-class MovePolicy(Protocol):
-    """Maps observations [game, feature] to moves [game, knob] in −1, 0, 1."""
-
-    def sample(self, observation: NDArray[np.float32], rng: np.random.Generator) -> Ints: ...
 
 
 class RandomMoves:

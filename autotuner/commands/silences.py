@@ -180,16 +180,10 @@ def _when(at: float) -> str:
     return f"{when(at)} UTC"
 
 
-def _state(silence: Silence, now: float) -> str:
-    if silence.ends_at <= now:
-        return "ended"
-    return "active" if silence.starts_at <= now else "waits"
-
-
 def _as_dict(silence: Silence, now: float) -> dict[str, Any]:
     return {
         "id": silence.id,
-        "state": _state(silence, now),
+        "state": silence.state(now),
         "target": silence.target or None,
         "alert": silence.alert or None,
         "labels": dict(silence.labels),
@@ -210,7 +204,7 @@ def _print_table(silences: tuple[Silence, ...], now: float) -> None:
     for one in silences:
         table.add_row(
             str(one.id),
-            _state(one, now),
+            one.state(now),
             _matches(one),
             _when(one.ends_at),
             one.author,

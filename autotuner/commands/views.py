@@ -144,9 +144,8 @@ def experiment_report(
     console = Console()
     said = words(experiment, ended_at)
     console.print(f"[bold]{experiment.id}[/bold]: {said.headline}", highlight=False)
-    for paragraph in (said.tried, said.happened, said.sure, said.guarded, said.cost, said.reason):
-        if paragraph:
-            console.print(paragraph, highlight=False, markup=False)
+    for _title, paragraph in said.titled:
+        console.print(paragraph, highlight=False, markup=False)
     console.print(f"control:   {knobs(experiment.control)}", highlight=False, markup=False)
     console.print(f"treatment: {knobs(experiment.treatment)}", highlight=False, markup=False)
     for title, text in () if why is None else reasons(experiment, why).paragraphs:

@@ -35,6 +35,12 @@ class Silence:
         """Whether there is no alert that it does not match."""
         return not (self.target or self.alert or self.labels)
 
+    def state(self, now: float) -> str:
+        """Where it stands at `now`: waits, active or ended."""
+        if self.ends_at <= now:
+            return "ended"
+        return "active" if self.starts_at <= now else "waits"
+
     def mutes(self, alert: Alert, now: float) -> bool:
         """Whether `alert` is not to be told at `now`."""
         return (

@@ -91,15 +91,7 @@ def _verdict(experiment: Experiment, told: Words, ended_at: float | None) -> Htm
     tone = "" if ended is None else _TONES.get(ended.verdict, "")
     if is_aa(experiment) and tone:
         tone = "bad"  # where nothing differs, to find anything is a fault
-    facts = (
-        ("What was tried", told.tried),
-        ("What happened", told.happened),
-        ("How sure", told.sure),
-        ("Guardrails", told.guarded),
-        ("What it cost", told.cost),
-        ("The reason as recorded", told.reason),
-    )
-    listed = [Html(element("dt", a).text + element("dd", b).text) for a, b in facts if b]
+    listed = [Html(element("dt", a).text + element("dd", b).text) for a, b in told.titled]
     return joined(
         (
             element("p", _when(experiment, ended_at), _class="meta"),

@@ -56,6 +56,19 @@ class Words:
     cost: str
     reason: str  # as it was recorded; empty while the test runs
 
+    @property
+    def titled(self) -> tuple[tuple[str, str], ...]:
+        """The paragraphs below the headline with their titles; without those that are empty."""
+        titled = (
+            ("What was tried", self.tried),
+            ("What happened", self.happened),
+            ("How sure", self.sure),
+            ("Guardrails", self.guarded),
+            ("What it cost", self.cost),
+            ("The reason as recorded", self.reason),
+        )
+        return tuple((title, text) for title, text in titled if text)
+
 
 def words(experiment: Experiment, ended_at: float | None) -> Words:
     """What a reader should know without a table. Plain text: whoever shows it escapes it."""

@@ -90,10 +90,9 @@ def alert_view(one: Alert, muted: bool) -> AlertView:
 
 
 def silence_view(one: Silence, now: float) -> SilenceView:
-    state = "ended" if one.ends_at <= now else "active" if one.starts_at <= now else "waits"
     return SilenceView(
         id=one.id,
-        state=state,
+        state=one.state(now),
         target=one.target,
         alert=one.alert,
         labels=dict(one.labels),

@@ -148,7 +148,7 @@ class Pages:
             effect=figures[0],
             bounds=_bounds(test, figures),
             interval=_interval(test, figures),
-            paragraphs=_paragraphs(test, ended_at),
+            paragraphs=told.titled,
             why=reasons(test, why).paragraphs if why else (),
             figures=self.figures.of(test),
             tables={
@@ -244,16 +244,3 @@ def _interval(test: Experiment, figures: tuple[float, float, float]) -> Markup:
     shown = [gain(test.plan.outcome, value) for value in (effect, low, high)]
     label = f"effect {shown[0]}, at least {shown[1]}, at most {shown[2]}"
     return trusted(interval_svg(low, effect, high, label))
-
-
-def _paragraphs(test: Experiment, ended_at: float | None) -> list[tuple[str, str]]:
-    told = words(test, ended_at)
-    titled = (
-        ("What was tried", told.tried),
-        ("What happened", told.happened),
-        ("How sure", told.sure),
-        ("Guardrails", told.guarded),
-        ("What it cost", told.cost),
-        ("The reason as recorded", told.reason),
-    )
-    return [(title, text) for title, text in titled if text]

@@ -119,13 +119,13 @@ def held_out(seed: int, hard: bool) -> HeldOut:
 
 def _worth_measuring(pool: Systems) -> Ints:
     """0: nothing to gain; 1: ordinary; 2: perhaps hard, by the analytic model over the grid."""
-    schedules = [Schedule.of(settings) for settings in GRID]
+    schedules = ScheduleTable.of([Schedule.of(settings) for settings in GRID])
     kinds = np.zeros(len(pool), dtype=np.int64)
-    every = np.arange(len(GRID))
+    start = GRID.index(START)
     for row in range(len(pool)):
         one = pool.take(np.full(len(GRID), row))
-        told = predict(one, ScheduleTable.of([schedules[i] for i in every])).attainment
-        gain = told.max() - told[GRID.index(START)]
+        told = predict(one, schedules).attainment
+        gain = told.max() - told[start]
         if told.max() < 0.5 or gain < NEAR:
             continue
         near = float((told >= told.max() - NEAR).mean())

@@ -7,8 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typer.testing import CliRunner
 from autotuner.cli import app
 from autotuner.history.store import History, open_history
 from tests.integration.alerts.receiver import free_port
+from tests.integration.daemon.processes import until
 
 pytestmark = pytest.mark.process
 
@@ -84,18 +84,6 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     made = Machine(tmp_path)
     yield made
     made.close()
-
-
-def until(holds: Callable[[], bool], within_s: float = 120.0) -> None:
-    end = time.monotonic() + within_s
-    while time.monotonic() < end:
-        try:
-            if holds():
-                return
-        except requests.ConnectionError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"{holds} did not come to hold within {within_s:g} s")
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
