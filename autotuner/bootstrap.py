@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autotuner.alerts.inbox import Action
@@ -59,6 +59,7 @@ from autotuner.targets.capabilities import check_space
 from autotuner.targets.split import SplitTarget
 from autotuner.targets.split_quality import LaneProber, MergedFeedback
 from autotuner.targets.worker import WorkerTarget
+from autotuner.thinking import InTurn, Thinkers
 from autotuner.tuner import Fdr, Rules, Tuner
 from autotuner.watch import STEADY_FACTOR, Watch, WatchOptions
 
@@ -98,6 +99,7 @@ class Parts:
     history: History
     instruments: Instruments
     fit: FitMany | None = None
+    thinkers: Thinkers = field(default_factory=Thinkers)
 
     def made_of(self, config: Config, target: TargetConfig) -> tuple[object, ...]:
         """All that the daemon of `target` depends on; while that is equal, it need not be rebuilt.
@@ -112,8 +114,9 @@ class Parts:
         """One target's daemon with the jobs beside it. Raises ConfigError, AgentError."""
         policy = load_policy(target.policy, resource_folder("policies"))
         daemon = build_daemon(
-            config, target, policy, self.history, self.instruments, config.receivers, self.fit
-        )
+            config, target, policy, self.history, self.instruments, config.receivers,
+            self.fit, self.thinkers,
+        )  # fmt: skip
         base, folder = agent_path(policy.proposer.agent), target_folder(config, target.name)
         learning = learning_jobs(target.name, policy, self.history, daemon.learner, base, folder)
         refit = Job(f"refit:{target.name}", policy.forecast.refit_s, daemon.watch.refit)
@@ -163,8 +166,9 @@ def build_daemon(
     instruments: Instruments,
     receivers: tuple[str, ...],
     fit: FitMany | None = None,
+    thinkers: Thinkers | None = None,
 ) -> Daemon:
-    """One target's daemon against the live target."""
+    """One target's daemon against the live target; it thinks in its turn among `thinkers`."""
     workers = workers_of(target)
     for worker in workers:
         check_reachable_space(worker, policy)
@@ -173,13 +177,18 @@ def build_daemon(
     return assemble(
         target.name, ", ".join(target.urls), policy, history, instruments, ends, forecaster,
         receivers=receivers, mode=target.mode,
-        proposer=proposer_for(
-            target.name, policy, history, agent_path(policy.proposer.agent), build_proposer
+        proposer=InTurn(
+            proposer_of(target.name, policy, history), target.name, thinkers or Thinkers()
         ),
         learner=learner_for(
             target.name, policy, history, target_folder(config, target.name), ends.replicas
         ),
     )  # fmt: skip
+
+
+def proposer_of(name: str, policy: Policy, history: History) -> Proposer:
+    """The policy's proposer for the target `name`, with the agent in use."""
+    return proposer_for(name, policy, history, agent_path(policy.proposer.agent), build_proposer)
 
 
 def workers_of(target: TargetConfig) -> tuple[WorkerTarget, ...]:
@@ -269,8 +278,9 @@ def assemble(
         experiment=policy.experiment,
         replicas=ends.replicas,
     )
+    known = history.target_info(name)
     history.record_target(
-        name, kind="worker", url=url, at=time.time(), info=history.target_info(name)
+        name, kind=known.get("server") or "worker", url=url, at=time.time(), info=known
     )
     noise_s = rules.noise_s if rules.plan_from_noise else 0.0
     remember_s = max(noise_s, learner.remember_s if learner else 0.0)
@@ -311,6 +321,7 @@ def _rules(name: str, policy: Policy, replicas: int) -> Rules:
         retest=testing.retest,
         saving=policy.saving_plan(replicas),
         replicas=replicas,
+        restart_max_s=testing.restart_max_s,
     )
 
 

@@ -67,7 +67,9 @@ class Daemon:
         seen = self.observer.observe(self.state.experiment if self.state else None)
         if self.state is None:
             if seen.live is None:
-                return self._told(Action.HOLD, seen.problem or "waiting for the target", now)
+                asked = wishes.mode or self.journal.asked_mode()
+                reason = seen.problem or "waiting for the target"
+                return self._told(Action.HOLD, reason, now, asked or self.mode)
             # Whatever happened before, of two lanes' settings only one is told.
             self.state = self._to_be_settled(self.journal.wake(seen.live, self.mode, now))
         state = self._in_mode(wishes.mode or self.state.mode, self.state)
@@ -138,9 +140,11 @@ class Daemon:
         try:
             applied = self._apply(decision, decision.apply, seen.live)
         except TargetError as problem:
-            return self._failed(before, decision, number, problem, now)
+            return self._failed(before, decision, seen.live, number, problem, now)
         self.journal.applied(number, now, applied.generation)
-        after = replace(decision.state, intended=applied, unconfirmed=None, unsettled=False)
+        after = replace(
+            decision.state, intended=applied, unconfirmed=None, unsettled=False, restart=None
+        )
         return self._opened(after, applied, now) if decision.opens_slot else after
 
     def _apply(
@@ -174,24 +178,27 @@ class Daemon:
         self,
         before: TunerState,
         decision: Decision,
+        live: LiveSettings | None,
         number: int,
         problem: TargetError,
         now: float,
     ) -> TunerState:
         log.warning("apply.failed", target=self.name, problem=str(problem))
-        refused = str(problem) if isinstance(problem, SettingsRefusedError) else None
         known = isinstance(problem, SettingsRefusedError | StaleGenerationError)
         self.journal.not_applied(number, str(problem), known=known, now=now)
-        after = self.tuner.failed(before, decision, refused)
+        after = self.tuner.failed(before, decision, problem, live, now)
+        self.journal.barred(decision.state, after, now)
         if after.experiment is None and decision.state.experiment is not None:
             why = f"its settings could not be applied: {problem}"
             self.journal.slot_opened(switchback.abort(decision.state.experiment, why), now)
         return after
 
-    def _told(self, action: Action, reason: str, now: float) -> str:
+    def _told(self, action: Action, reason: str, now: float, mode: Mode | None = None) -> str:
+        """`mode`: the one in force from the target's first answer on, where it has not yet come."""
         log.info("cycle", target=self.name, action=action.value, reason=reason)
         self.instruments.cycle(self.name, action.value)
-        self.journal.alive(reason, self.state.mode if self.state else self.mode, now)
+        known = self.state.mode if self.state else self.mode
+        self.journal.alive(reason, mode or known, now)
         backlog = self.journal.backlog
         self.instruments.history(
             self.name, away=bool(backlog.problem), waiting=backlog.waiting, dropped=backlog.dropped

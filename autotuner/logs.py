@@ -14,9 +14,11 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from autotuner.config.secrets import hide_passwords
+from autotuner.domain.passwords import hide_passwords
 
 Form = Literal["auto", "console", "json"]
+# A default uvicorn.Config anywhere in the process gives these handlers, and ends their propagation.
+_WITH_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 _SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
@@ -54,6 +56,14 @@ def configure_logs(form: Form, level: str, stream: TextIO | None = None) -> None
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for name in _WITH_HANDLERS:
+        _as_libraries_should_be(logging.getLogger(name))
+
+
+def _as_libraries_should_be(logger: logging.Logger) -> None:
+    """Lines of its own go the way of all, from the level of all on."""
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 def in_journal(stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:

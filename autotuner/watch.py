@@ -23,6 +23,7 @@ from autotuner.alerts.rules import AlertRule, Readings, blind, evaluate
 from autotuner.alerts.steadiness import Steadiness
 from autotuner.alerts.usual import Pasts
 from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast
+from autotuner.domain.knob_names import in_common_names
 from autotuner.domain.ports import LiveSettings
 from autotuner.forecast.anomaly import DetectorState, score_point
 from autotuner.forecast.bands import Kind
@@ -132,7 +133,7 @@ class Watch:
         self._learn(seen, decision, now)
         overload = Condition(Builtin.OVERLOAD, self._ahead.exceeds, self._ahead.text)
         conditions = (
-            *standing(seen),
+            *standing(seen, restarting=decision.state.restart is not None),
             overload,
             *oddities(self._scores),
             *events(decision),
@@ -336,20 +337,24 @@ def readings(seen: Observation) -> dict[str, float]:
 
 def places(live: LiveSettings, replicas: int) -> float | None:
     """Requests that may run at once under the settings in force; None where no knob says so."""
-    for knob in ("max_num_seqs", "max_running_requests"):
-        value = live.settings.get(knob)
-        if isinstance(value, int | float) and value > 0:
-            return float(value) * replicas
+    value = in_common_names(live.settings).get("max_num_seqs")
+    if isinstance(value, int | float) and value > 0:
+        return float(value) * replicas
     return None
 
 
-def standing(seen: Observation) -> tuple[Condition, ...]:
-    """Conditions that hold for as long as their cause does."""
+def standing(seen: Observation, *, restarting: bool = False) -> tuple[Condition, ...]:
+    """Conditions that hold for as long as their cause does.
+
+    Nothing is known of a target that does not answer while it restarts, because it was asked to.
+    """
     down = seen.live is None
+    restarting = restarting or (seen.live is not None and seen.live.rebuilding is not None)
     problem = seen.problem or ""
+    quiet = down or (restarting and bool(problem))
     return (
-        Condition(Builtin.TARGET_DOWN, down, problem),
-        Condition(Builtin.SCRAPE_FAILED, None if down else bool(problem), problem),
+        Condition(Builtin.TARGET_DOWN, None if down and restarting else down, problem),
+        Condition(Builtin.SCRAPE_FAILED, None if quiet else bool(problem), problem),
     )
 
 

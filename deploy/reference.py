@@ -167,10 +167,7 @@ def _bounds(one: Mapping[str, Any]) -> str:
 # ---- numbers
 def metrics() -> str:
     """The daemon's own metrics, and the series that rules may name."""
-    rows = [
-        (f"`{one.name}{'_total' if one.type == 'counter' else ''}`", one.type, labels, one.help)
-        for one, labels in _own_metrics()
-    ]
+    rows = [(f"`{_exported(one)}`", one.type, labels, one.help) for one, labels in _own_metrics()]
     series = [(f"`{name}`", ", ".join(told)) for name, told in sorted(_series().items())]
     return (
         f"# Metrics\n{NOTE}## The daemon's own\nAt `/metrics` of the address in `listen`.\n\n"
@@ -180,6 +177,15 @@ def metrics() -> str:
         "the requests themselves tell, and each query of `metrics.queries`. What each means: "
         "[metrics.md](../metrics.md).\n\n" + _table(("series", "told by"), series)
     )
+
+
+def own_metric_names() -> list[str]:
+    """Of the daemon's own metrics, as /metrics has them."""
+    return [_exported(family) for family, _ in _own_metrics()]
+
+
+def _exported(family: Any) -> str:
+    return f"{family.name}{'_total' if family.type == 'counter' else ''}"
 
 
 def _own_metrics() -> Iterator[tuple[Any, str]]:

@@ -114,7 +114,7 @@ def _too_many(what: str, pairs: float, plan: Plan) -> str:
 
 
 def _minutes(pairs: float, plan: Plan) -> float:
-    return 2 * pairs * (plan.slot_s + plan.washout_max_s) / 60
+    return 2 * pairs * plan.period_s / 60
 
 
 def _pairs_at_measured_alpha(g: float) -> float:

@@ -15,6 +15,8 @@ from autotuner.domain.experiment import Design, Guardrail, Plan
 from autotuner.domain.measures import Link, measure
 
 _SLOTS_PER_RELAXATION = 6.0
+# Chosen: a restart then takes a tenth of the time, and what it leaves cold another small part.
+_SLOTS_PER_RESTART = 10.0
 # Chosen: logs of means are biased where one arm is only more variable; with a hundred requests
 # in a slot the bias is small against any worthwhile effect. Shares have no such bias.
 _REQUESTS_FOR_RATIOS = 100
@@ -102,6 +104,32 @@ def planned(base: Plan, noise: Noise, effect: float | None = None) -> Plan:
     return min(plans, key=lambda plan: _expected_s(plan, effect))
 
 
+def with_restarts(base: Plan, restart_s: float) -> Plan:
+    """The plan of a test whose changes of arms take a restart of `restart_s`; `base` without one.
+
+    Slots are long against it, and the whole takes no longer than `base.budget_s`.
+    """
+    if not restart_s > 0:
+        return base
+    slot_s = max(base.slot_s, _SLOTS_PER_RESTART * restart_s)
+    plan = replace(base, slot_s=slot_s, restart_s=restart_s)
+    affordable = int(base.budget_s / (2 * plan.period_s) + 1e-9)
+    return replace(plan, max_pairs=max(1, min(base.max_pairs, affordable)))
+
+
+def restarts_fit(plan: Plan, budget_s: float) -> str | None:
+    """Why the budget is too small for a test with such restarts; None where it is not."""
+    least = needed_pairs(math.inf, plan.alpha)
+    if not plan.restart_s > 0 or least <= plan.max_pairs:
+        return None
+    return (
+        f"a restart takes {plan.restart_s:.0f} s, so that slots last {plan.slot_s:.0f} s; the "
+        f"{least:.0f} pairs that a confidence of {1 - plan.alpha:.2%} takes need "
+        f"{2 * least * plan.period_s / 60:.0f} min, and the plan allows {budget_s / 60:.0f} min: "
+        "raise max_pairs or slot_s"
+    )
+
+
 def expected_pairs(plan: Plan, effect: float) -> float:
     """Pairs after which 80% of the tests of such an effect have decided."""
     return needed_pairs(effect / plan.prior_sd, plan.alpha)
@@ -136,8 +164,10 @@ def described(plan: Plan, noise: Noise | None) -> str:
     """The plan in words, for the reason of a START."""
     source = "the policy's" if noise is None else f"measured on {noise.pairs_at(plan.slot_s)} pairs"
     unit = measure(plan.outcome).words
+    restart = f"a restart of {plan.restart_s:.0f} s and " if plan.restart_s > 0 else ""
     return (
-        f"slots of {plan.slot_s:.0f} s after a washout of {plan.washout_min_s:.0f} s or more, "
+        f"slots of {plan.slot_s:.0f} s after {restart}a washout of {plan.washout_min_s:.0f} s or "
+        "more, "
         f"{plan.max_pairs} pairs at most, noise of a pair {plan.prior_sd:.3g} in {unit} ({source})"
     )
 
@@ -165,7 +195,7 @@ def _enough_requests(plan: Plan) -> float:
 
 
 def _with_slot(base: Plan, washed: Plan, noise: Noise, slot_s: float) -> Plan:
-    affordable = int(base.budget_s / (2 * (slot_s + washed.washout_max_s)) + 1e-9)
+    affordable = int(base.budget_s / (2 * replace(washed, slot_s=slot_s).period_s) + 1e-9)
     return replace(
         washed,
         slot_s=slot_s,
@@ -189,4 +219,4 @@ def _scale(measured: float, prior: float) -> float:
 def _expected_s(plan: Plan, effect: float) -> tuple[bool, float]:
     """Whether the effect is beyond the plan's pairs, and the time that finding it takes."""
     pairs = expected_pairs(plan, effect)
-    return pairs > plan.max_pairs, 2 * pairs * (plan.slot_s + plan.washout_max_s)
+    return pairs > plan.max_pairs, 2 * pairs * plan.period_s

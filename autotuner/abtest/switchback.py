@@ -105,6 +105,11 @@ def abort(experiment: Experiment, reason: str) -> Experiment:
     return experiment.closed(conclude(experiment, Verdict.ABORTED, reason))
 
 
+def harmed(experiment: Experiment, reason: str) -> Experiment:
+    """The experiment closed as HARMFUL; raises IllegalTransitionError if it is closed already."""
+    return experiment.closed(conclude(experiment, Verdict.HARMFUL, reason))
+
+
 def washout_cut_short(slot: Slot, plan: Plan) -> bool:
     """Whether counting began at the bound, perhaps with the other arm's requests unfinished."""
     return (

@@ -13,6 +13,7 @@ from autotuner.agent.ladder import KNOBS
 from autotuner.agent.proposer import ModelProposer
 from autotuner.agent.stepmodel import Ints
 from autotuner.domain.experiment import Verdict
+from autotuner.domain.knob_names import common_name
 from autotuner.domain.knobs import Knob, KnobSpace, Settings
 from autotuner.domain.ports import PastTrial, Proposal, ProposalContext
 
@@ -76,7 +77,8 @@ class GridProposer:
 def _strongest(space: KnobSpace) -> Place:
     """The positions in the space of the two knobs to go through first, among those that move."""
     movable = [k for k, knob in enumerate(space) if len(knob.levels) > 1]
-    return tuple(sorted(movable, key=lambda k: space.knobs[k].name not in STRONGEST)[:2])
+    names = [common_name(name) for name in space.names]
+    return tuple(sorted(movable, key=lambda k: names[k] not in STRONGEST)[:2])
 
 
 def _visited(context: ProposalContext) -> Iterator[Settings]:

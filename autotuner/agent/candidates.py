@@ -45,7 +45,7 @@ class Admissible:
 
     def __call__(self, settings: Settings) -> bool:
         context = self._context
-        if settings == context.incumbent or settings.digest in context.quarantined:
+        if settings == context.incumbent or not context.allows(settings):
             return False
         if settings.digest in self._tried:
             return False

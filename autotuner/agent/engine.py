@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from autotuner.agent.stepmodel import Floats, Ints
+from autotuner.domain.knob_names import in_common_names
 from autotuner.domain.knobs import Value
 
 ENGINE_KNOBS = (
@@ -40,11 +41,12 @@ class Engine:
 
     @classmethod
     def of(cls, settings: Mapping[str, Value]) -> Engine:
-        """The engine that `settings` ask for; a knob that they lack keeps its default.
+        """The engine that `settings` ask for, under any server's names for the knobs; one that they
+        lack keeps its default.
 
         Raises ValueError for an attention mode or a weight type that is not known.
         """
-        base = cls()
+        base, settings = cls(), in_common_names(settings)
         return cls(
             ATTENTIONS.index(str(settings.get("attention", ATTENTIONS[base.attention]))),
             WEIGHT_DTYPES.index(

@@ -10,6 +10,7 @@ import numpy as np
 from autotuner.agent.engine import ATTENTIONS, WEIGHT_DTYPES, Engine, EngineTable
 from autotuner.agent.schedule import AGENT_KNOBS, GROUPED, Schedule, ScheduleTable
 from autotuner.agent.stepmodel import Bools, Floats, Ints
+from autotuner.domain.knob_names import CAPS, UNCUT_TOKENS, common_name, in_common_names
 from autotuner.domain.knobs import Knob, KnobSpace, Settings, Value
 
 KNOBS = len(AGENT_KNOBS)
@@ -112,7 +113,7 @@ class SpaceLadder:
     level that it does not know; knobs of the simulator that the space lacks stand still at the
     incumbent's value, or at the default where it has none. Words stand in the simulator's order,
     whatever the policy's. `words`: the knob's own value of each level, per agent knob; empty for a
-    knob that stands still.
+    knob that stands still. `names`: what each agent knob is called in the space.
     """
 
     space: KnobSpace
@@ -120,16 +121,25 @@ class SpaceLadder:
     ladder: Ladder  # one environment
     start: Ints  # [knob], the incumbent's positions
     words: tuple[tuple[Value, ...], ...]
+    names: tuple[str, ...]
 
     @classmethod
-    def of(cls, space: KnobSpace, incumbent: Settings) -> SpaceLadder:
-        """Raises InvalidSettingsError or KeyError when the incumbent does not fit the space."""
-        by_name = {knob.name: knob for knob in space}
-        rungs = [_rungs(name, by_name.get(name), incumbent) for name in AGENT_KNOBS]
+    def of(cls, space: KnobSpace, incumbent: Settings, *, capped: bool = True) -> SpaceLadder:
+        """Raises InvalidSettingsError or KeyError when the incumbent does not fit the space.
+
+        `capped`: levels beyond what another knob of the incumbent lets run count as that much.
+        """
+        by_name = _by_common_name(space)
+        cap = _cap(incumbent, by_name.get("max_num_seqs")) if capped else np.inf
+        rungs = [
+            _rungs(name, by_name.get(name), incumbent, cap if k == SEQS else np.inf)
+            for k, name in enumerate(AGENT_KNOBS)
+        ]
         live = [name not in by_name or by_name[name].live for name in AGENT_KNOBS]
         ladder = stack_levels([[rung.numbers for rung in rungs]], [live])
         start = np.array([rung.at for rung in rungs], dtype=np.int64)
-        return cls(space, incumbent, ladder, start, tuple(rung.words for rung in rungs))
+        names = tuple(by_name[name].name if name in by_name else name for name in AGENT_KNOBS)
+        return cls(space, incumbent, ladder, start, tuple(rung.words for rung in rungs), names)
 
     @property
     def movable(self) -> bool:
@@ -139,7 +149,7 @@ class SpaceLadder:
         """The settings at these ladder positions; knobs at the start keep the incumbent's value."""
         values = {
             name: self.words[k][positions[k]]
-            for k, name in enumerate(AGENT_KNOBS)
+            for k, name in enumerate(self.names)
             if positions[k] != self.start[k]
         }
         return self.incumbent.with_values(**values)
@@ -154,17 +164,32 @@ class _Rungs:
     at: int = 0
 
 
-def _rungs(name: str, knob: Knob | None, incumbent: Settings) -> _Rungs:
+def _by_common_name(space: KnobSpace) -> dict[str, Knob]:
+    """The space's knobs by common names; without `max_num_seqs` a cap stands for it."""
+    named = {common_name(knob.name): knob for knob in space if knob.name not in CAPS}
+    caps = [knob for knob in space if knob.name in CAPS]
+    return {"max_num_seqs": caps[-1], **named} if caps else named
+
+
+def _cap(incumbent: Settings, spoken_for: Knob | None) -> float:
+    """What the incumbent's caps let run, that knob left out which stands for `max_num_seqs`."""
+    own = None if spoken_for is None else spoken_for.name
+    caps = [incumbent[name] for name in CAPS if name in incumbent and name != own]
+    return min((float(cap) for cap in caps if not isinstance(cap, str)), default=np.inf)
+
+
+def _rungs(name: str, knob: Knob | None, incumbent: Settings, cap: float) -> _Rungs:
     if knob is None:
-        return _Rungs((_fixed(name, incumbent.get(name)),))
-    at = knob.nearest_index(incumbent[name])
+        return _Rungs((_fixed(name, in_common_names(incumbent).get(name)),))
+    now = incumbent[knob.name]
+    at = knob.nearest_index(now)
     reach = len(knob.levels) if knob.max_step is None else knob.max_step
     found = []
     for place in range(max(0, at - reach), min(len(knob.levels), at + reach + 1)):
         number = _number(name, knob.levels[place])
         if number is None:
-            return _Rungs((_fixed(name, incumbent[name]),))
-        found.append((number, place))
+            return _Rungs((_fixed(name, now),))
+        found.append((min(number, cap), place))
     found.sort()
     return _Rungs(
         tuple(number for number, _ in found),
@@ -178,7 +203,9 @@ def _number(name: str, value: Value) -> float | None:
     words = _WORDS.get(name)
     if words is not None:
         return float(words.index(value)) if value in words else None
-    return None if isinstance(value, str) else float(value)
+    if isinstance(value, str):
+        return None
+    return UNCUT_TOKENS if name == "max_num_batched_tokens" and value < 1 else float(value)
 
 
 def _fixed(name: str, value: Value | None) -> float:

@@ -14,9 +14,10 @@ import numpy as np
 from autotuner.agent.candidates import Openings
 from autotuner.agent.engine import EngineTable
 from autotuner.agent.ladder import SpaceLadder
-from autotuner.agent.schedule import AGENT_KNOBS, ScheduleTable
+from autotuner.agent.schedule import ScheduleTable
 from autotuner.agent.stepmodel import Bools, Floats, Ints
-from autotuner.domain.knobs import KnobSpace, Settings
+from autotuner.domain.knob_names import CAPS
+from autotuner.domain.knobs import Knob, KnobSpace, Settings
 
 _WIDEST_STEP = 0.25  # of the normalised axis: two levels of a knob of two are not far apart; chosen
 
@@ -47,6 +48,7 @@ class Reach:
             SpaceLadder.of(
                 KnobSpace(tuple(replace(knob, max_step=None) for knob in context.space)),
                 context.incumbent,
+                capped=False,
             ),
         )
 
@@ -109,13 +111,19 @@ class Reach:
 
     def known(self) -> Bools:
         """Which knobs of the space the simulators know, [knob]."""
-        names = {name for name, words in zip(AGENT_KNOBS, self.ladder.words, strict=True) if words}
-        return np.array([knob.name in names for knob in self.space], dtype=np.bool_)
+        names = {n for n, words in zip(self.ladder.names, self.ladder.words, strict=True) if words}
+        return np.array([k.name in names or _caps(k) for k in self.space], dtype=np.bool_)
 
     def schedules(self, places: Ints) -> ScheduleTable:
         """The schedule per place."""
         rows = np.zeros(len(places), dtype=np.int64)
-        return self.ladder.ladder.take(rows).schedules(self._rungs(places))
+        table = self.ladder.ladder.take(rows).schedules(self._rungs(places))
+        seqs = table.max_num_seqs
+        for column, knob in enumerate(self.space):
+            if _caps(knob):
+                limits = np.array([int(level) for level in knob.levels], dtype=np.int64)
+                seqs = np.minimum(seqs, limits[places[:, column]])
+        return replace(table, max_num_seqs=seqs)
 
     def engines(self, places: Ints) -> EngineTable:
         """The engine per place."""
@@ -126,13 +134,18 @@ class Reach:
         """Positions on the simulators' ladder, [place, agent knob]."""
         rungs = np.tile(self.ladder.start, (len(places), 1))
         for column, knob in enumerate(self.space):
-            if knob.name not in AGENT_KNOBS:
+            if knob.name not in self.ladder.names:
                 continue
-            k = AGENT_KNOBS.index(knob.name)
+            k = self.ladder.names.index(knob.name)
             if words := self.ladder.words[k]:
                 rung_of = np.array([words.index(level) for level in knob.levels])
                 rungs[:, k] = rung_of[places[:, column]]
         return rungs
+
+
+def _caps(knob: Knob) -> bool:
+    """Whether the knob bounds what `max_num_seqs` lets run."""
+    return knob.name in CAPS and not any(isinstance(level, str) for level in knob.levels)
 
 
 def unique_places(places: Ints) -> Ints:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 
 from autotuner.agent.candidates import Openings, offered
+from autotuner.domain.knob_names import common_name
 from autotuner.domain.knobs import Knob, Settings
 from autotuner.domain.ports import Proposal, ProposalContext
 
@@ -28,7 +29,8 @@ class AIMDProposer:
         openings, holds = Openings.of(context), _holds(context)
         if openings is None or holds is None:
             return None
-        knobs = {k.name: k for k in context.space if k.name in (_SEQS, _BUDGET) and _numeric(k)}
+        named = {common_name(k.name): k for k in context.space if _numeric(k)}
+        knobs = {name: named[name] for name in (_SEQS, _BUDGET) if name in named}
         steps = [*_raises(openings, knobs)] if holds else [*_cuts(openings, knobs)]
         if not holds:
             steps += _raises(openings, knobs)
@@ -72,7 +74,8 @@ def _raises(openings: Openings, knobs: dict[str, Knob]) -> Iterator[_Step]:
     waits = window is not None and window.gauges.get("waiting", 0.0) > 0
     for name in (_SEQS, _BUDGET) if waits else (_BUDGET, _SEQS):
         if name in knobs:
-            yield name, openings.moved(**{name: 1}), "additive increase"
+            own = knobs[name].name
+            yield own, openings.moved(**{own: 1}), "additive increase"
 
 
 def _cuts(openings: Openings, knobs: dict[str, Knob]) -> Iterator[_Step]:
@@ -80,8 +83,8 @@ def _cuts(openings: Openings, knobs: dict[str, Knob]) -> Iterator[_Step]:
     tokens_late = _late(openings.context).get("tpot_s", 0.0) > 1
     for name in (_BUDGET, _SEQS) if tokens_late else (_SEQS, _BUDGET):
         if name in knobs:
-            step = _cut(openings, knobs[name])
-            yield name, openings.moved(**{name: step}), "multiplicative decrease"
+            own, step = knobs[name].name, _cut(openings, knobs[name])
+            yield own, openings.moved(**{own: step}), "multiplicative decrease"
 
 
 def _cut(openings: Openings, knob: Knob) -> int:

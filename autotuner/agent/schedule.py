@@ -9,6 +9,7 @@ import numpy as np
 
 from autotuner.agent.engine import ENGINE_KNOBS
 from autotuner.agent.stepmodel import Bools, Floats, Ints
+from autotuner.domain.knob_names import in_common_names
 from autotuner.domain.knobs import Value
 
 AGENT_KNOBS = (
@@ -37,8 +38,11 @@ class Schedule:
 
     @classmethod
     def of(cls, settings: Mapping[str, Value]) -> Schedule:
-        """The schedule that `settings` ask for; a knob that they lack keeps its default."""
-        base = cls()
+        """The schedule that `settings` ask for, under any server's names for the knobs.
+
+        A knob that they lack keeps its default.
+        """
+        base, settings = cls(), in_common_names(settings)
         return cls(
             int(settings.get("max_num_seqs", base.max_num_seqs)),
             float(settings.get("batch_timeout_ms", 0)) / 1000,

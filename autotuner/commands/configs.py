@@ -31,7 +31,7 @@ def check(
 ) -> None:
     """Say whether a configuration, and the policies that it names, can be used."""
     from autotuner.config import load_config, load_policy
-    from autotuner.config.secrets import hide_passwords
+    from autotuner.domain.passwords import hide_passwords
     from autotuner.resources import resource_folder
 
     config = load_config(path)
@@ -48,7 +48,7 @@ def check(
 
 
 def _as_dict(path: Path, config: Config, policies: list[tuple[str, Policy]]) -> dict[str, Any]:
-    from autotuner.config.secrets import hide_passwords
+    from autotuner.domain.passwords import hide_passwords
 
     return {
         "file": str(path),

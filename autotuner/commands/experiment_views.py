@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from autotuner.commands.experiment_cost import Cost, Need, Noise
-from autotuner.commands.experiment_wish import Wish
 from autotuner.commands.views import when
+from autotuner.declaring import Wish
 from autotuner.domain.experiment import Design, Verdict
 from autotuner.history.records import Control
 from autotuner.report.numbers import (

@@ -22,8 +22,8 @@ from autotuner.commands.output import JsonOption, print_json
 
 if TYPE_CHECKING:
     from autotuner.commands.experiment_follow import Daemon
-    from autotuner.commands.experiment_wish import Wish
     from autotuner.config import Config
+    from autotuner.declaring import Wish
     from autotuner.domain.experiment import Plan, Verdict
     from autotuner.history.records import Control
     from autotuner.history.store import History
@@ -73,8 +73,8 @@ def aa(
     as_json: JsonOption = False,
 ) -> None:
     """Test the live settings against themselves: a health check of the whole chain."""
-    from autotuner.commands.experiment_wish import target_named
     from autotuner.config import load_config, parse_plan
+    from autotuner.declaring import target_named
 
     chosen = target_named(load_config(config), target).name
     changes = {} if pairs is None else {"max_pairs": pairs}
@@ -101,6 +101,7 @@ def plan_command(
     from autotuner.commands import experiment_views
     from autotuner.commands.experiment_cost import cost_of, effect_of, refusal_of
     from autotuner.config import load_plan
+    from autotuner.declaring import refusal
     from autotuner.domain.errors import ConfigError
     from autotuner.domain.measures import measure
 
@@ -110,12 +111,12 @@ def plan_command(
     if gain is not None and math.isnan(wanted):
         raise ConfigError(f"--gain={gain:g}: no value can change by that much; give less")
     cost = cost_of(_levelled(history, wish), _past(history, wish.target.name), wanted)
-    refusal = _obstacle(history, wish) or refusal_of(cost)
+    refused = refusal(history, wish, time.time()) or refusal_of(cost)
     if as_json:
-        print_json(experiment_views.cost_as_dict(wish, cost, refusal))
+        print_json(experiment_views.cost_as_dict(wish, cost, refused))
     else:
-        experiment_views.cost_report(wish, cost, refusal)
-    if refusal:
+        experiment_views.cost_report(wish, cost, refused)
+    if refused:
         raise typer.Exit(NOT_ACCEPTED)
 
 
@@ -190,7 +191,7 @@ def stop(
 ) -> None:
     """End a running test (the incumbent comes back), or withdraw a request that waits."""
     from autotuner.commands.experiment_stop import running_on, stop_named
-    from autotuner.commands.experiment_wish import target_named
+    from autotuner.declaring import target_named
 
     settings = _config(config)
     history, who, now = _history(settings), getpass.getuser(), time.time()
@@ -206,17 +207,10 @@ def stop(
 def _ask(settings: Config, wish: Wish, config: Path, *, wait: bool, as_json: bool) -> None:
     """Writes the request; says where no daemon will take it soon; waits where asked to."""
     from autotuner.commands.experiment_follow import Daemon, idleness
-    from autotuner.domain.errors import ConfigError
-    from autotuner.history.records import Ask
+    from autotuner.declaring import declare
 
     history, target = _history(settings), wish.target.name
-    if problem := _obstacle(history, wish):
-        raise ConfigError(problem)
-    if target not in history.targets():  # its daemon has never run
-        history.record_target(target, kind="worker", url=wish.target.urls[0], at=time.time())
-    number = history.ask(
-        target, Ask.EXPERIMENT, getpass.getuser(), time.time(), wish.words, wish.payload
-    )
+    number = declare(history, wish, getpass.getuser(), time.time())
     typer.echo(f"request {number}: {wish.name} on {target}", err=as_json)
     daemon = Daemon(settings.cycle_s, f"autotuner run -c {config}")
     beat = history.status(target).heartbeat
@@ -274,21 +268,13 @@ def _history(settings: Config) -> History:
 
 
 def _wish(declared: Any, where: str, config: Path, target: str | None) -> tuple[Config, Wish]:
-    from autotuner.commands.experiment_wish import checked, target_named
+    from autotuner.declaring import checked, target_named
 
     settings = _config(config)
     field = "--target" if target else f"{where}: target"
     return settings, checked(
         declared, where, target_named(settings, target or declared.target, field)
     )
-
-
-def _obstacle(history: History, wish: Wish) -> str | None:
-    from autotuner.commands.experiment_wish import obstacle
-
-    live = history.incumbent(wish.target.name)
-    barred = history.quarantined(wish.target.name, time.time())
-    return obstacle(wish, live.settings if live else None, barred)
 
 
 def _levelled(history: History, wish: Wish) -> Plan:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from autotuner.commands.unit_files import (
     CREDENTIALS,
     UNITS,
     Fate,
+    File,
     Layout,
     files,
     is_untouched,
@@ -37,7 +39,9 @@ Force = Annotated[bool, typer.Option(help="Also files that somebody has changed.
 Now = Annotated[bool, typer.Option("--now", help="Run the systemctl commands as well.")]
 
 _CONFIG = Path("/etc/autotuner/autotuner.yaml")
+PROXY_CONFIG = Path("/etc/autotuner/proxy.yaml")
 _ROOT = Path("/")
+Consent = Callable[[], None]
 
 
 @service_app.command("install")
@@ -53,30 +57,29 @@ def install(
     prefix: Prefix = _ROOT,
     now: Now = False,
     force: Force = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Don't ask; needed where there is no terminal.")
+    ] = False,
 ) -> None:
     """Write the units, and a configuration to begin with where there is none.
 
-    Nothing that you have changed is written over without --force; a token never is.
+    Shows what it will write and asks, but for --prefix. Nothing that you have changed is written
+    over without --force; a token never is.
     """
     layout = _layout(config, user, prefix)
     if now:
         _needs_systemd(prefix)
-    for file in files(layout):
-        fate = file.fate(force=force and file.mode != 0o600)
-        if fate is Fate.WRITTEN and not dry_run:
-            write(file)
-        typer.echo(
-            f"{'would be written' if dry_run and fate is Fate.WRITTEN else fate}: {file.path}"
-        )
-        if fate is Fate.KEPT and file.path.suffix == ".service":
-            typer.echo(
-                "  it was changed by hand: --force writes it anew; keep changes in a drop-in"
-            )
+    planned = [(file, file.fate(force=force and file.mode != 0o600)) for file in files(layout)]
     commands = ["systemctl daemon-reload", f"systemctl enable --now {UNITS[0]}"]
+    carry_out(planned, None if dry_run else consent(prefix, commands if now else [], yes=yes))
     if not dry_run:
         _then(commands, now=now)
         typer.echo(f"secrets go to {layout.at(CREDENTIALS)}, one a file, readable by root alone")
         typer.echo("the bundled worker: systemctl enable --now autotuner-worker@8000")
+        typer.echo(
+            f"in front of vLLM or SGLang: write {layout.at(PROXY_CONFIG)} (docs/proxy.md), then "
+            "systemctl enable --now autotuner-proxy.socket autotuner-proxy"
+        )
 
 
 @service_app.command("uninstall")
@@ -95,7 +98,11 @@ def uninstall(prefix: Prefix = _ROOT, now: Now = False, force: Force = False) ->
             typer.echo(f"removed: {path}")
         else:
             typer.echo(f"kept: {path}\n  it was changed by hand: --force removes it")
-    stop = [] if now else [f"systemctl disable --now {UNITS[0]} 'autotuner-worker@*'"]
+    stop = (
+        []
+        if now
+        else [f"systemctl disable --now {UNITS[0]} 'autotuner-worker@*' 'autotuner-proxy.*'"]
+    )
     _then([*stop, "systemctl daemon-reload"], now=now)
 
 
@@ -118,6 +125,40 @@ def status(
         return
     for key, value in running.items():
         typer.echo(f"{key}: {value}")
+
+
+def carry_out(planned: Sequence[tuple[File, Fate]], agree: Consent | None) -> None:
+    """Shows what becomes of each file; writes once `agree` has not raised, without it nothing."""
+    for file, fate in planned:
+        typer.echo(f"{'would be written' if fate is Fate.WRITTEN else fate}: {file.path}")
+        if fate is Fate.KEPT and file.path.suffix in (".service", ".socket"):
+            typer.echo(
+                "  it was changed by hand: --force writes it anew; keep changes in a drop-in"
+            )
+    fresh = [file for file, fate in planned if fate is Fate.WRITTEN]
+    if agree is None or not fresh:
+        return
+    agree()
+    for file in fresh:
+        write(file)
+    typer.echo(f"written: {len(fresh)} of them")
+
+
+def consent(
+    prefix: Path, commands: Sequence[str], *, yes: bool, terminal: bool | None = None
+) -> Consent:
+    """Asks whether to change this machine; does nothing where --yes or --prefix has said so.
+
+    Raises ConfigError where it has to ask and there is no terminal, typer.Abort for a no.
+    """
+
+    def ask() -> None:
+        if not (sys.stdin.isatty() if terminal is None else terminal):
+            raise ConfigError("--yes: needed to change this machine where nobody can be asked")
+        then = f" and run {' and '.join(commands)}" if commands else ""
+        typer.confirm(f"Write them{then}?", abort=True)
+
+    return (lambda: None) if yes or prefix != _ROOT else ask
 
 
 def _layout(config: Path, user: str | None, prefix: Path) -> Layout:

@@ -14,7 +14,12 @@ from pathlib import Path
 from autotuner.domain.errors import ConfigError
 from autotuner.resources import resource_folder
 
-UNITS = ("autotuner.service", "autotuner-worker@.service")
+UNITS = (
+    "autotuner.service",
+    "autotuner-worker@.service",
+    "autotuner-proxy.service",
+    "autotuner-proxy.socket",
+)
 CREDENTIALS = Path("/etc/autotuner/credentials")
 _SHIPPED = ("/opt/autotuner/bin/autotuner", "/etc/autotuner/autotuner.yaml")
 _MARK = "# Installed by autotuner service install; sha256 of the rest: "

@@ -130,6 +130,9 @@ class ExperimentConfig(ExperimentFields):
         "were, or that part of it; none: drift is not looked for",
     )
     drift_hold_s: Seconds = Field(900.0, description="how long a drift has to last")
+    restart_max_s: Seconds = Field(
+        900.0, description="how long a target may take to restart before it counts as down"
+    )
 
     @model_validator(mode="after")
     def _times_fit(self) -> ExperimentConfig:

@@ -12,6 +12,7 @@ from autotuner.config.experiment import ExperimentConfig
 from autotuner.config.model import Model, Share
 from autotuner.domain.experiment import Design, Guardrail, Plan
 from autotuner.domain.goals import DEVICE_KNOBS, Goal, GoalKind
+from autotuner.domain.knob_names import common_name
 
 _ATTAINMENT = "attainment"
 
@@ -73,7 +74,7 @@ def goal_problem(
         )
     if goal.kind == "cost" and testing.price is None:
         return "goal.kind='cost' needs experiment.price_per_device_hour (or price_per_hour)"
-    if goal.kind == "devices" and not set(DEVICE_KNOBS) & set(movable):
+    if goal.kind == "devices" and not set(DEVICE_KNOBS) & set(map(common_name, movable)):
         return (
             "goal.kind='devices': no knob changes how many are used: give one of "
             f"{', '.join(DEVICE_KNOBS)} two levels or more"

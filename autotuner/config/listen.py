@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from autotuner.config.model import Model
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this address (or the name localhost) is reachable from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+from autotuner.fronts.loopback import is_loopback
 
 
 class ListenConfig(Model):

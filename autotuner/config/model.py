@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from autotuner.config.secrets import hide_passwords
 from autotuner.domain.errors import ConfigError
+from autotuner.domain.passwords import hide_passwords
 
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -11,6 +11,7 @@ from autotuner.config.experiment import ExperimentConfig
 from autotuner.config.goal import GoalConfig, goal_problem, saving_plan
 from autotuner.config.learning import LearningConfig
 from autotuner.config.model import Model, Seconds, Share
+from autotuner.domain.constraints import parse_constraint
 from autotuner.domain.experiment import Plan
 from autotuner.domain.goals import Goal
 from autotuner.domain.knobs import Knob, KnobSpace, Value
@@ -46,6 +47,12 @@ class KnobConfig(Model):
     max_step: Annotated[int, Field(ge=1)] | None = Field(
         None, description="levels that one experiment may move this knob; none: any"
     )
+    memory: Literal["working", "reserved"] | None = Field(
+        None,
+        description="what raising it takes memory for: working (at run time, such as a larger "
+        "batch) or reserved (the engine's share, at its start); says what is as bad as settings "
+        "that ran out of memory",
+    )
 
     @field_validator("levels")
     @classmethod
@@ -56,6 +63,16 @@ class KnobConfig(Model):
         if len(numbers) == len(levels) and sorted(numbers) != numbers:
             raise ValueError(f"levels must rise: {levels}")
         return levels
+
+    @model_validator(mode="after")
+    def _memory_rises(self) -> KnobConfig:
+        rises = all(isinstance(v, int | float) and v >= 0 for v in self.levels)
+        if self.memory is not None and not rises:
+            raise ValueError(
+                f"memory={self.memory!r} needs levels that are numbers from 0 on, where more takes "
+                f"more: {self.levels} (a level such as -1 often means no limit: leave it out)"
+            )
+        return self
 
 
 class ProposerConfig(Model):
@@ -99,6 +116,11 @@ class Policy(Model):
     name: str
     slo: SloConfig
     knobs: dict[str, KnobConfig] = Field(min_length=1)
+    constraints: tuple[str, ...] = Field(
+        (),
+        description="what knobs owe each other: `KNOB [* KNOB] <= KNOB or number`, or >=; "
+        "nothing that breaks one is proposed",
+    )
     goal: GoalConfig = GoalConfig()
     experiment: ExperimentConfig = ExperimentConfig()
     proposer: ProposerConfig = ProposerConfig()
@@ -113,6 +135,22 @@ class Policy(Model):
     ) -> tuple[AlertRuleConfig, ...]:
         check_together(alerts)
         return alerts
+
+    @model_validator(mode="after")
+    def _constraints_fit(self) -> Policy:
+        for constraint in map(parse_constraint, self.constraints):
+            for name in constraint.knobs:
+                if name not in self.knobs:
+                    raise ValueError(
+                        f"constraints: `{constraint}` names {name}, which is no knob of this "
+                        "policy: put its value there, or take the constraint out"
+                    )
+                if any(isinstance(level, str | bool) for level in self.knobs[name].levels):
+                    raise ValueError(
+                        f"constraints: `{constraint}` compares {name}, whose levels are no "
+                        "numbers: take the constraint out"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _goal_fits(self) -> Policy:
@@ -139,7 +177,8 @@ class Policy(Model):
     def space(self) -> KnobSpace:
         return KnobSpace(
             tuple(
-                Knob(name, tuple(k.levels), k.live, k.changes_answers, k.max_step)
+                Knob(name, tuple(k.levels), k.live, k.changes_answers, k.max_step, k.memory)
                 for name, k in self.knobs.items()
-            )
+            ),
+            tuple(map(parse_constraint, self.constraints)),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from autotuner.domain.errors import ConfigError
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 _FOLDER = "autotuner"  # LoadCredential=autotuner:/a/folder names its files autotuner_NAME
 _BEGINNINGS = (f"${CREDENTIALS}/", f"${{{CREDENTIALS}}}/")
-_PASSWORD = re.compile(r"(://[^:/?#@\s'\"]*):[^/\s'\"]*@")
 
 
 def read_secret(path: Path | None, field: str, *, for_header: bool = False) -> str | None:
@@ -58,11 +56,6 @@ def secret_path(path: Path, field: str, environment: Mapping[str, str] | None = 
     name = str(path).removeprefix(start)
     plain, of_a_folder = Path(folder) / name, Path(folder) / f"{_FOLDER}_{name}"
     return of_a_folder if of_a_folder.exists() else plain
-
-
-def hide_passwords(text: str) -> str:
-    """The text with the password of every URL in it replaced by ***."""
-    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def secrets_digest(settings: Any) -> str:

@@ -10,6 +10,9 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from autotuner.doctoring.finding import Finding, failed, warned, well
+from autotuner.domain.telemetry import Snapshot
+from autotuner.metrics.coarse import coarse_target
+from autotuner.metrics.per_event import itl_doubt
 
 GIB = 2**30
 OLDEST, TOO_NEW = (3, 11), (3, 14)
@@ -93,6 +96,43 @@ def rules(target: str, wanted: Mapping[str, str], series: Collection[str]) -> Fi
         check,
         f"{len(blind)} of {len(wanted)} rules are blind: {named}",
         "add a source under the target's metrics (docs/metrics.md), or take the rules out",
+    )
+
+
+def buckets(target: str, seen: Snapshot, targets_s: Mapping[str, float | None]) -> Finding | None:
+    """That a promise falls into a bucket too wide to tell; None where all can be told.
+
+    `targets_s`: the SLO's seconds by histogram.
+    """
+    blind = []
+    for name, target_s in targets_s.items():
+        histogram = seen.histograms.get(name)
+        bucket = coarse_target(histogram, target_s) if histogram and target_s else None
+        if bucket is not None:
+            blind.append(f"{name} ≤ {target_s:g} s ({bucket})")
+    if not blind:
+        return None
+    return warned(
+        f"buckets {target}",
+        f"the server's buckets are too wide to say what share meets {', '.join(blind)}; tests go "
+        "by single requests, dashboards and queries of your own do not",
+        "give the server finer buckets, or the SLO a bucket's edge: docs/metrics.md",
+    )
+
+
+def gaps(target: str, seen: Snapshot, watched: Collection[str]) -> Finding | None:
+    """That inter-token latency is not per token; None where it is, or nobody knows.
+
+    `watched`: what the policy looks at that goes by gaps.
+    """
+    doubt = itl_doubt(seen)
+    if doubt is None:
+        return None
+    check = f"gaps {target}"
+    if not watched:
+        return well(check, doubt)
+    return warned(
+        check, f"{doubt}; the policy goes by {', '.join(watched)}", "use slo.tpot_s and tpot_s"
     )
 
 

@@ -13,14 +13,16 @@ from autotuner.alerts.delivery import DeliveryError, Sender
 from autotuner.alerts.payload import webhook_payload
 from autotuner.bootstrap import build_proposer, workers_of
 from autotuner.config import Config, Policy, TargetConfig, load_policy
-from autotuner.config.secrets import hide_passwords
 from autotuner.couriers import senders
 from autotuner.doctoring import judge
 from autotuner.doctoring.finding import Finding, failed, warned, well
 from autotuner.doctoring.machine import free_bytes, port_state
 from autotuner.domain.errors import AutotunerError, ConfigError, HistoryError, TargetError
 from autotuner.domain.forecasts import Alert
+from autotuner.domain.passwords import hide_passwords
+from autotuner.domain.telemetry import Snapshot
 from autotuner.history.examination import examine_history, history_folder
+from autotuner.metrics.scrape import PrometheusTextSource
 from autotuner.resources import resource_folder
 from autotuner.sources import metrics_source
 from autotuner.targets.capabilities import check_space
@@ -84,7 +86,12 @@ def _worker(name: str, url: str, worker: WorkerTarget, policy: Policy) -> Iterat
         offered = worker.capabilities()
     except TargetError as problem:
         fix = f"start it, or mend targets.{name}.url in the configuration"
-        yield failed(check, _short(problem), "" if "admin_token_file" in str(problem) else fix)
+        if plain := _plain_server(url):
+            told = f"{url} is a plain {plain} server: its settings can't be read or changed"
+            fix = f"put `autotuner proxy` in front: autotuner init --url {url} writes its file"
+            yield failed(check, told, fix)
+        else:
+            yield failed(check, _short(problem), "" if "admin_token_file" in str(problem) else fix)
         return
     yield well(check, f"{url}: answers as admin, settings of generation {live.generation}")
     yield judge.clock(name, live.now - (began + took_s / 2), took_s)
@@ -94,6 +101,18 @@ def _worker(name: str, url: str, worker: WorkerTarget, policy: Policy) -> Iterat
         yield failed(f"knobs {name}", str(problem))
         return
     yield well(f"knobs {name}", f"{len(policy.knobs)} knobs, all levels within what it accepts")
+
+
+def _plain_server(url: str) -> str | None:
+    """The kind of server at `url` where it is one that needs the proxy; else None."""
+    source = PrometheusTextSource(url)
+    try:
+        source.snapshot()
+    except TargetError:
+        return None
+    finally:
+        source.close()
+    return {"vllm": "vLLM", "sglang": "SGLang"}.get(source.family or "")
 
 
 def _metrics(target: TargetConfig, policy: Policy) -> Iterator[Finding]:
@@ -112,6 +131,18 @@ def _metrics(target: TargetConfig, policy: Policy) -> Iterator[Finding]:
         yield well(check, f"{len(series)} series")
     wanted = {rule.name: rule.series for rule in policy.alerts}
     yield judge.rules(target.name, wanted, series)
+    yield from _doubts(target.name, snapshot, policy)
+
+
+def _doubts(name: str, snapshot: Snapshot, policy: Policy) -> Iterator[Finding]:
+    """What the server's own figures can't tell of what the policy promises."""
+    slo = policy.slo
+    promised = {"ttft_s": slo.ttft_s, "tpot_s": slo.tpot_s, "e2el_s": slo.e2el_s}
+    by_gaps = [rule.name for rule in policy.alerts if rule.series in ("itl_s", "gap_max_s")]
+    if slo.gap_max_s is not None:
+        by_gaps.insert(0, f"slo.gap_max_s={slo.gap_max_s:g}")
+    told = (judge.buckets(name, snapshot, promised), judge.gaps(name, snapshot, by_gaps))
+    yield from (finding for finding in told if finding is not None)
 
 
 def _is_down(series: str, gauges: Mapping[str, float]) -> bool:

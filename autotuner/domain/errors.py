@@ -5,16 +5,19 @@ AutotunerError
 ├── InvalidSettingsError   a knob or a value that the knob space does not have
 ├── IllegalTransitionError an experiment asked to do what its phase does not allow
 ├── AgentError             weights that do not fit this version (reason)
+├── ProposerBusyError      other targets think of candidates: ask again in the next cycle
 ├── HistoryError           the history can't be read or written
 │   ├── HistoryUnavailableError its database does not answer now; it may later
 │   └── StaleLeaderError        another daemon leads since: nothing was written
 └── TargetError            the target did not do what was asked
     ├── TargetUnavailableError  no answer: nothing is known about what it did
     ├── StaleGenerationError    somebody changed the settings since they were read
-    └── SettingsRefusedError    the target refuses a knob or a value (field, value)
+    └── SettingsRefusedError    the target refuses a knob or a value, or its engine failed (fault)
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class AutotunerError(Exception):
@@ -39,6 +42,10 @@ class IllegalTransitionError(AutotunerError):
 
 class AgentError(AutotunerError):
     """An agent's weights can't be used; the text says why."""
+
+
+class ProposerBusyError(AutotunerError):
+    """Other targets think of their candidates: ask again in the next cycle."""
 
 
 class HistoryError(AutotunerError):
@@ -69,4 +76,17 @@ class StaleGenerationError(TargetError):
 
 
 class SettingsRefusedError(TargetError):
-    """The target refuses a knob or a value; nothing was applied."""
+    """The target refuses a knob or a value; nothing was applied.
+
+    `fault`: why an engine with these settings failed (a word of `domain.feasibility.Fault`), None
+    where none was tried. `settings`: those that were sent, where the sender says.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        fault: str | None = None,
+        settings: Mapping[str, int | float | str | bool] | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.fault, self.settings = fault, settings

@@ -112,6 +112,7 @@ class Plan:
     the whole target, or of one device where `priced_per_device`; NaN where unknown. The devices
     are those that each arm's settings use. Slots shorter than `slot_s` are never judged.
     `confirms`: the id of the accepted experiment that this one repeats before it is kept.
+    `restart_s`: what a change of arms takes where it takes a restart; no slot begins before that.
     """
 
     slot_s: float = 60.0
@@ -132,11 +133,17 @@ class Plan:
     priced_per_device: bool = False
     control_devices: float = 1.0
     treatment_devices: float = 1.0
+    restart_s: float = 0.0
 
     @property
     def budget_s(self) -> float:
         """The longest the test can take."""
-        return 2 * self.max_pairs * (self.slot_s + self.washout_max_s)
+        return 2 * self.max_pairs * self.period_s
+
+    @property
+    def period_s(self) -> float:
+        """The longest that one slot takes with all that goes before it."""
+        return self.restart_s + self.washout_max_s + self.slot_s
 
     def upkeep(self, arm: Arm) -> Upkeep:
         """What the arm's settings take: a price by the device is that of its own devices."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from autotuner.domain.knob_names import in_common_names
 from autotuner.domain.knobs import Value
 
 # Their product is the number of devices (or processes) that settings use.
@@ -65,8 +66,11 @@ def predicted_saving(
 
 
 def devices_of(settings: Mapping[str, Value]) -> int:
-    """Devices (or processes) that settings use; knobs that they lack count as 1."""
-    devices = 1
+    """Devices (or processes) that settings use, under any server's names for the knobs.
+
+    Knobs that they lack count as 1.
+    """
+    devices, known = 1, in_common_names(settings)
     for knob in DEVICE_KNOBS:
-        devices *= int(settings.get(knob, 1))
+        devices *= int(known.get(knob, 1))
     return devices

@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
+from autotuner.domain.constraints import Constraint
 from autotuner.domain.errors import InvalidSettingsError
 
 Value = int | float | str | bool
@@ -19,7 +21,8 @@ class Knob:
 
     `live` knobs change on a running target; others need a rebuild. `changes_answers` says whether
     the quality guardrail has to be paid for. `max_step` bounds how many levels one experiment
-    may move it.
+    may move it. `memory`: what raising it takes memory for, None for nothing that is known:
+    `working` at run time (larger batches), `reserved` at the start (the engine's share).
     """
 
     name: str
@@ -27,6 +30,7 @@ class Knob:
     live: bool = True
     changes_answers: bool = False
     max_step: int | None = None
+    memory: Literal["working", "reserved"] | None = None
 
     def index(self, value: Value) -> int:
         """The position of `value` among the levels; raises InvalidSettingsError."""
@@ -86,9 +90,10 @@ class Settings(Mapping[str, Value]):
 
 @dataclass(frozen=True)
 class KnobSpace:
-    """All knobs that the policy lets us tune."""
+    """All knobs that the policy lets us tune, and what they owe each other."""
 
     knobs: tuple[Knob, ...]
+    constraints: tuple[Constraint, ...] = ()
 
     def __iter__(self) -> Iterator[Knob]:
         return iter(self.knobs)
@@ -101,7 +106,7 @@ class KnobSpace:
         return tuple(knob.name for knob in self.knobs)
 
     def size(self) -> int:
-        """How many different settings there are."""
+        """How many different settings there are, those that break a constraint among them."""
         total = 1
         for knob in self.knobs:
             total *= len(knob.levels)
@@ -120,7 +125,9 @@ class KnobSpace:
         return Settings({name: settings[name] for name in self.names})
 
     def validate(self, settings: Mapping[str, Value]) -> None:
-        """Raises InvalidSettingsError unless every knob is there with one of its levels."""
+        """Raises InvalidSettingsError unless every knob is there with one of its levels, and all
+        constraints hold.
+        """
         for knob in self.knobs:
             if knob.name not in settings:
                 raise InvalidSettingsError(
@@ -132,6 +139,8 @@ class KnobSpace:
                 raise InvalidSettingsError(
                     name, settings[name], f"unknown knob; known: {list(self.names)}"
                 )
+        for constraint in self.constraints:
+            constraint.check(settings)
 
     def indices(self, settings: Mapping[str, Value]) -> tuple[int, ...]:
         """The nearest level's position per knob, in the space's order."""

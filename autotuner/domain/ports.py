@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from autotuner.domain.explanation import Explanation
+from autotuner.domain.feasibility import EngineFault, Infeasible, ruled_out
 from autotuner.domain.goals import Goal
 from autotuner.domain.knobs import KnobSpace, Settings, Value
 from autotuner.domain.slo import SLO
@@ -23,13 +24,23 @@ from autotuner.domain.telemetry import (
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """What really runs on a target, read back from it."""
+    """What really runs on a target, read back from it.
+
+    `rebuilding`: the settings that engines in the making will bring, None while there are none.
+    `restart_s`: what such a change takes by the target's own word, NaN where it has none.
+    `faults`: the engines that failed for a reason that the target tells, oldest first. `server`:
+    what serves, where the target says so. Targets that tell none of these are in order.
+    """
 
     settings: Mapping[str, Value]
     generation: int
     boot_id: str
     applied_at: float  # on the target's clock
     now: float  # the target's clock when it answered
+    rebuilding: Mapping[str, Value] | None = None
+    restart_s: float = math.nan
+    faults: tuple[EngineFault, ...] = ()
+    server: str = ""
 
 
 class Target(Protocol):
@@ -121,6 +132,7 @@ class ProposalContext:
     otherwise: what a change costs has to be earned within it. `kv_tokens`: tokens of KV that one
     replica holds under the incumbent, inf where unknown. `prefix_share`: of the prompt tokens that
     the prefix cache held, 0..1. `replicas`: workers under the same settings that share the rate.
+    `infeasible`: settings whose engine failed; what is certainly as bad must not be proposed.
     """
 
     space: KnobSpace
@@ -140,6 +152,13 @@ class ProposalContext:
     kv_tokens: float = math.inf
     prefix_share: float = 0.0
     replicas: int = 1
+    infeasible: Sequence[Infeasible] = ()
+
+    def allows(self, settings: Settings) -> bool:
+        """Whether nothing that happened before bars these settings."""
+        if settings.digest in self.quarantined:
+            return False
+        return ruled_out(self.space, self.infeasible, settings) is None
 
 
 @dataclass(frozen=True)
@@ -159,6 +178,9 @@ class Proposal:
 
 
 class Proposer(Protocol):
-    """Thinks of candidates. None when it has nothing better to offer, with no side effects."""
+    """Thinks of candidates. None when it has nothing better to offer, with no side effects.
+
+    May raise ProposerBusyError: ask again in the next cycle.
+    """
 
     def propose(self, context: ProposalContext) -> Proposal | None: ...

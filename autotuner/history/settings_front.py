@@ -77,6 +77,10 @@ class SettingsFront(Front):
         """The digests never to propose at `now`, each with its end (infinite: for good)."""
         return self._db.read(settings_store.read_quarantines, target, now)
 
+    def barred(self, target: str) -> list[tuple[Settings, str]]:
+        """The settings never to propose at any time, each with the reason; oldest first."""
+        return self._db.read(settings_store.read_barred, target)
+
     def record_agent(
         self, name: str, version: str, *, digest: str, info: Mapping[str, Any], at: float
     ) -> None:

@@ -137,6 +137,17 @@ def read_quarantines(connection: Connection, target: str, now: float) -> dict[st
     return {row[0]: math.inf if row[1] is None else row[1] for row in connection.execute(query)}
 
 
+def read_barred(connection: Connection, target: str) -> list[tuple[Settings, str]]:
+    table = quarantines.c
+    query = (
+        select(settings.c.knobs, table.reason)
+        .join(settings, settings.c.digest == table.settings_digest)
+        .where(table.target == target, table.until_at.is_(None))
+        .order_by(table.since_at, table.settings_digest)
+    )
+    return [(Settings(knobs), reason) for knobs, reason in connection.execute(query)]
+
+
 def write_agent(
     connection: Connection, name: str, version: str, digest: str, info: dict[str, Any], at: float
 ) -> None:

@@ -16,6 +16,7 @@ def facts_of(live: LiveSettings, state: TunerState) -> dict[str, Any]:
     return {
         "boot_id": live.boot_id,
         "generation": live.generation,
+        "server": live.server,
         "workload": asdict(mark) if mark is not None else None,
         "evidence_since": state.evidence_since,
     }

@@ -6,11 +6,13 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from autotuner.domain.declaration import Declaration
 from autotuner.domain.errors import ConfigError, HistoryUnavailableError
 from autotuner.domain.experiment import Experiment
+from autotuner.domain.feasibility import Infeasible
 from autotuner.domain.knobs import KnobSpace
 from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LiveSettings, Proposal
@@ -18,6 +20,7 @@ from autotuner.history.backlog import Backlog
 from autotuner.history.records import Ask, Control, DecisionOutcome
 from autotuner.history.store import History
 from autotuner.journal.facts import facts_of
+from autotuner.journal.infeasible import reason_of
 from autotuner.journal.options import JournalOptions, Wishes
 from autotuner.journal.requests import declaration_of, refusal_of
 from autotuner.journal.waking import Waking
@@ -75,14 +78,19 @@ class Journal:
         """
         away_s, mode, wish = self.backlog.away_s(now), self._asked.mode, self._asked.wish
         with self.backlog.returning(now):
-            if away_s > 0:
-                mode = self._asked_meanwhile() or mode
+            if away_s > 0:  # a pause that the database took and then went away with
+                mode = self.asked_mode() or mode
             for control in self._history.take_controls(self._options.target, now):
                 mode = _ASKED_MODES.get(control.what, mode)
                 if control.what in (Ask.ROLLBACK, Ask.STOP):
                     wish = "rollback"
         self._asked = Wishes(mode, wish)
         return Wishes(mode, wish, away_s)
+
+    def asked_mode(self) -> Mode | None:
+        """The mode that people asked for last, also before this start; None for the usual one."""
+        asked = self._history.asked_mode(self._options.target)
+        return None if asked is Mode.ACTIVE else asked
 
     def holds(self, state: TunerState) -> bool:
         """Whether the history is where `state` is.
@@ -173,6 +181,12 @@ class Journal:
         prefix = "refused" if known else "outcome unknown, read back in the next cycle"
         self._done(number, DecisionOutcome.FAILED, now, note=f"{prefix}: {problem}")
 
+    def barred(self, before: TunerState, after: TunerState, now: float) -> None:
+        """Settings whose engine turned out to fail as they were applied; waits as outcomes do."""
+        for bad in after.infeasible:
+            if bad not in before.infeasible:
+                self.backlog.write("quarantine", partial(self._bar, bad, now), needed=True)
+
     def alive(self, sentence: str, mode: Mode, now: float) -> None:
         """The daemon's heartbeat; one that can't be written is of no use later."""
         options = self._options
@@ -191,11 +205,6 @@ class Journal:
             lambda: self._history.decision_done(number, outcome, now, **more),
             needed=True,
         )
-
-    def _asked_meanwhile(self) -> Mode | None:
-        """A pause that the database took and then went away with must not be lost."""
-        asked = self._history.asked_mode(self._options.target)
-        return None if asked is Mode.ACTIVE else asked
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -256,7 +265,7 @@ class Journal:
         self._kept = info
         options = self._options
         self._history.record_target(
-            options.target, kind="worker", url=options.url, at=now, info=info
+            options.target, kind=live.server or "worker", url=options.url, at=now, info=info
         )
 
     def _record_incumbent(self, decision: Decision, now: float) -> None:
@@ -269,10 +278,22 @@ class Journal:
             experiment_id=ended.id if ended and decision.action is Action.PROMOTE else None,
         )
 
+    def _bar(self, bad: Infeasible, now: float) -> None:
+        name, reason = self._options.target, reason_of(bad)
+        self._history.quarantine(name, bad.settings, reason=reason, at=now)
+
     def _record_quarantine(self, before: TunerState, decision: Decision, now: float) -> None:
-        """Settings of the test that ended here which are not to be tried for a while."""
-        ended = decision.concluded
+        """Settings of the test that ended here which are not to be tried for a while.
+
+        And whatever turned out to be infeasible, for good.
+        """
+        ended, barred = decision.concluded, {bad.settings for bad in decision.state.infeasible}
+        for bad in decision.state.infeasible:
+            if bad not in before.infeasible:
+                self._bar(bad, now)
         for settings in (ended.control, ended.treatment) if ended is not None else ():
+            if settings in barred:
+                continue
             until = decision.state.quarantined.get(settings.digest)
             if until is None or until == before.quarantined.get(settings.digest):
                 continue

@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from autotuner.abtest.noise import noise_after
-from autotuner.domain.experiment import Experiment, Verdict
+from autotuner.domain.experiment import Arm, Experiment, Verdict
+from autotuner.domain.feasibility import Infeasible
 from autotuner.domain.knobs import KnobSpace, Settings
 from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LiveSettings, PastTrial
 from autotuner.history.records import DecisionOutcome, ExperimentSummary
 from autotuner.history.store import History
 from autotuner.journal.facts import evidence_since, workload_of
+from autotuner.journal.infeasible import infeasible_of, reason_of
 from autotuner.journal.options import JournalOptions
-from autotuner.tuner import TunerState, needs_rebuild, rebuild_s
+from autotuner.tuner import Restart, TunerState, blamed, coming, needs_rebuild, rebuild_s
 
 _MAX_PAST = 200  # chosen: tests, and incumbents, that a start looks back at
+_MAX_DECISIONS = 50
 _CUT_SHORT = "the daemon ended in the middle of the test; the incumbent is put back"
+
+
+@dataclass(frozen=True)
+class Left:
+    """What the daemon before left open: tests, and settings of applies whose outcome nobody knows.
+
+    `others`: those of them that another daemon had decided. `unanswered`: settings that were sent
+    since the last apply that was answered.
+    """
+
+    tests: Sequence[Experiment] = ()
+    undone: Sequence[Settings] = ()
+    others: Sequence[Settings] = ()
+    unanswered: frozenset[Settings] = field(default_factory=frozenset)
+
+    @property
+    def cut_short(self) -> bool:
+        return bool(self.tests or self.undone)
+
+    @property
+    def sent(self) -> frozenset[Settings]:
+        """What may have come from a daemon, or may still come."""
+        arms = {arm for test in self.tests for arm in (test.control, test.treatment)}
+        return self.unanswered | set(self.undone) | arms
 
 
 @dataclass(frozen=True)
@@ -33,12 +61,14 @@ class Waking:
         name = self.options.target
         facts = self.history.target_info(name)
         running = self.space.restrict(live.settings)
-        cut_short, late = self._close_what_was_open(now)
-        incumbent = self._incumbent(live, running, mode, now, cut_short=cut_short)
+        left = self._left_open(now)
+        incumbent = self._incumbent(live, running, mode, now, left)
+        restart = self._restart(live, left, now)
+        late = left.others[-1] if left.others else restart.settings if restart else None
         asked = Mode(self.history.asked_mode(name))
         tests, accepted = self.history.count_tests(name)
         last = self._last_test()
-        return TunerState(
+        known = TunerState(
             incumbent=incumbent,
             intended=live,
             mode=mode if asked is Mode.ACTIVE else asked,
@@ -57,10 +87,14 @@ class Waking:
             evidence_since=evidence_since(facts),
             previous=self._previous(incumbent),
             rebuild_s=self._rebuild_s(),
+            infeasible=self._infeasible(),
+            restart=restart,
+            faults=frozenset(fault.id for fault in live.faults),
         )
+        return self._without_failed(known, live, left, now)
 
     def _incumbent(
-        self, live: LiveSettings, running: Settings, mode: Mode, now: float, *, cut_short: bool
+        self, live: LiveSettings, running: Settings, mode: Mode, now: float, left: Left
     ) -> Settings:
         """What the history says where a daemon left off, what runs where a person changed it."""
         name = self.options.target
@@ -68,26 +102,65 @@ class Waking:
         stored = self.history.incumbent(name)
         restarted = known.get("boot_id") not in (None, live.boot_id)
         # A start that ended before it had put the incumbent back left no other trace than this.
-        ours = live.generation <= known.get("generation", 0)
-        keep = stored is not None and (cut_short or restarted or ours) and mode is Mode.ACTIVE
+        ours = live.generation <= known.get("generation", 0) or running in left.unanswered
+        again = left.cut_short or restarted or ours
+        keep = stored is not None and again and mode is Mode.ACTIVE
         incumbent = stored.settings if stored is not None and keep else running
         why = "found running at the first start" if stored is None else "found running at a start"
         self.history.set_incumbent(name, incumbent, at=now, why=why)
         return incumbent
 
-    def _close_what_was_open(self, now: float) -> tuple[bool, Settings | None]:
-        """Whether a crash left a test open or an apply whose outcome nobody knows.
-
-        And the settings of such an apply that another daemon had decided.
-        """
+    def _left_open(self, now: float) -> Left:
+        """What a crash left open, closed."""
         name = self.options.target
+        unanswered = self._unanswered()
         orphans = self.history.close_orphans(name, now, _CUT_SHORT)
         undone = self.history.unfinished_decisions(name)
         for decision in undone:
             note = "the daemon ended before it knew; settled at the next start"
             self.history.decision_done(decision.id, DecisionOutcome.FAILED, now, note=note)
-        others = [one.settings for one in undone if one.term != self.history.term]
-        return bool(orphans or undone), others[-1] if others else None
+        sent = [(one.settings, one.term) for one in undone if one.settings is not None]
+        others = [settings for settings, term in sent if term != self.history.term]
+        return Left(orphans, [settings for settings, _ in sent], others, unanswered)
+
+    def _unanswered(self) -> frozenset[Settings]:
+        """Settings that were sent since the last apply that was answered: they may run by now."""
+        found: set[Settings] = set()
+        for one in self.history.decisions(self.options.target, limit=_MAX_DECISIONS):
+            if one.outcome is DecisionOutcome.APPLIED:
+                break
+            if one.settings is not None and one.outcome is DecisionOutcome.FAILED:
+                found.add(one.settings)
+        return frozenset(found)
+
+    def _restart(self, live: LiveSettings, left: Left, now: float) -> Restart | None:
+        """The restart that a daemon asked for and did not live to see the end of."""
+        into = coming(live, self.space)
+        if live.rebuilding is None or into not in left.sent:
+            return None
+        return Restart(into, now, live.boot_id, live.generation, seen=True)
+
+    def _infeasible(self) -> tuple[Infeasible, ...]:
+        barred = self.history.barred(self.options.target)
+        found = (infeasible_of(settings, reason) for settings, reason in barred)
+        return tuple(bad for bad in found if bad is not None)
+
+    def _without_failed(
+        self, state: TunerState, live: LiveSettings, left: Left, now: float
+    ) -> TunerState:
+        """Candidates whose engines failed while no daemon looked are barred, as if one had."""
+        for test in left.tests:
+            began = live.now - (now - test.started_at)
+            for fault in live.faults:
+                own = fault.fault.of_the_settings and fault.at >= began
+                if not own or blamed(test, fault) is not Arm.TREATMENT:
+                    continue
+                if test.treatment not in (test.control, state.incumbent):
+                    bad = Infeasible(test.treatment, fault.fault, fault.message)
+                    name, reason = self.options.target, reason_of(bad)
+                    self.history.quarantine(name, bad.settings, reason=reason, at=now)
+                    state = state.without(bad)
+        return state
 
     def _rest_until(self) -> float:
         """When the rest after the last experiment ends; in the past where there was none."""

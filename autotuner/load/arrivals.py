@@ -9,22 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autotuner.domain.errors import ConfigError
+from autotuner.load.kinds import Process
 
 Floats = NDArray[np.float64]
-
-
-class Process(StrEnum):
-    """How regular arrivals are at a constant rate."""
-
-    POISSON = "poisson"  # independent arrivals: a coefficient of variation of 1
-    GAMMA = "gamma"  # gamma gaps: burstier than Poisson above a coefficient of 1
-    CONSTANT = "constant"  # equal gaps
 
 
 @dataclass(frozen=True)

@@ -1,89 +1,14 @@
-"""The command `autotuner load`: options in, a table and JSON out."""
+"""The command `autotuner load`: its options, which say little of what is imported for a run."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from autotuner.domain.errors import ConfigError
 from autotuner.domain.slo import SLO
-from autotuner.load.arrivals import Process, RateCurve, bursty, diurnal, steady
-from autotuner.load.lengths import named_mix
-from autotuner.load.plan import Clamp, Plan, Replay, from_trace, rate_scale_for, synthetic
-from autotuner.load.report import LoadReport, summarise
-from autotuner.load.results import RequestResult
-from autotuner.load.runner import LoadOptions, LoadRun, OnResult, generate
-from autotuner.load.table import report_table
-from autotuner.load.traces import TraceFormat, read_trace
-
-
-class Shape(StrEnum):
-    """How the rate goes over time."""
-
-    STEADY = "steady"
-    DIURNAL = "diurnal"
-    BURSTY = "bursty"
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Traffic that is drawn: its rate, shape and mix."""
-
-    rate_rps: float
-    duration_s: float
-    process: Process
-    cv: float
-    shape: Shape
-    period_s: float | None
-    mix: str
-
-    def __post_init__(self) -> None:
-        for name in ("rate_rps", "duration_s", "period_s"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                option = name.removesuffix("_rps").replace("_", "-")
-                raise ConfigError(f"--{option}={value}: give a number above 0")
-
-    def plan(self, seed: int, clamp: Clamp) -> Plan:
-        return synthetic(self._curve(seed), self.process, named_mix(self.mix), seed, self.cv, clamp)
-
-    def _curve(self, seed: int) -> RateCurve:
-        match self.shape:
-            case Shape.STEADY:
-                return steady(self.rate_rps, self.duration_s)
-            case Shape.DIURNAL:
-                period_s = self.period_s or self.duration_s
-                return diurnal(self.rate_rps, self.duration_s, period_s)
-            case Shape.BURSTY:
-                rng = np.random.default_rng((seed, 1))
-                return bursty(self.rate_rps, self.duration_s, rng)
-
-
-def trace_plan(
-    path: Path,
-    kind: TraceFormat,
-    replay: Replay,
-    rate_rps: float | None,
-    seed: int,
-    clamp: Clamp,
-) -> Plan:
-    """A trace's plan; with `rate_rps` it is thinned out or multiplied to that mean rate."""
-    trace = read_trace(path, kind)
-    if rate_rps is not None:
-        scale = rate_scale_for(trace, rate_rps, replay.time_scale)
-        replay = Replay(replay.time_scale, scale, replay.duration_s, replay.limit)
-    return from_trace(trace, replay, seed, clamp)
-
-
-_STDOUT = Path("-")
+from autotuner.load.kinds import Process, Shape, TraceFormat
 
 
 def load_command(
@@ -149,6 +74,14 @@ def load_command(
     ] = None,
 ) -> None:
     """Send open-loop traffic to an OpenAI-compatible server and report what a client sees."""
+    from rich.console import Console
+
+    from autotuner.load.asked import STDOUT, Drawn, trace_plan, with_progress, write_json
+    from autotuner.load.plan import Clamp, Replay
+    from autotuner.load.report import summarise
+    from autotuner.load.runner import LoadOptions
+    from autotuner.load.table import report_table
+
     clamp = Clamp(max_prompt_tokens, max_output_tokens)
     if trace is not None:
         replay = Replay(time_scale, 1.0, duration_s, limit)
@@ -160,48 +93,11 @@ def load_command(
         plan = drawn.plan(seed, clamp)
     options = LoadOptions(url, plan, model, seed, max_in_flight, timeout_s, tokenizer, api_key)
     slo = SLO(slo_ttft_s, slo_gap_s, slo_tpot_s, slo_e2el_s)
-    run = _with_progress(options)
+    run = with_progress(options)
     report = summarise(run, slo, None if trace is not None else duration_s, interval_s)
-    to_stdout = json_file == _STDOUT
+    to_stdout = json_file == STDOUT
     Console(stderr=to_stdout).print(report_table(report))
     if json_file is not None:
-        _write_json(json_file, report, options)
+        write_json(json_file, report, options)
     if not report.served:
         raise typer.Exit(1)
-
-
-def _with_progress(options: LoadOptions) -> LoadRun:
-    """The run, with a line on the terminal that counts answers."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return generate(options)
-    columns = (TextColumn("{task.completed}/{task.total} answers"), TimeElapsedColumn())
-    # Two frames a second: the terminal must not take the processor from the server.
-    with Progress(*columns, console=console, refresh_per_second=2, transient=True) as progress:
-        return generate(options, _counting(progress, len(options.plan)))
-
-
-def _counting(progress: Progress, total: int) -> OnResult:
-    task = progress.add_task("answers", total=total)
-
-    def count(_result: RequestResult) -> None:
-        progress.advance(task)
-
-    return count
-
-
-def _write_json(path: Path, report: LoadReport, options: LoadOptions) -> None:
-    sent: dict[str, Any] = {
-        "url": options.url,
-        "model": options.model,
-        "seed": options.seed,
-        "planned": len(options.plan),
-    }
-    text = json.dumps({"load": sent, **report.as_json()}, indent=1) + "\n"
-    try:
-        if path == _STDOUT:
-            typer.echo(text, nl=False)
-        else:
-            path.write_text(text)
-    except OSError as error:
-        raise ConfigError(f"--json={str(path)!r}: can't be written: {error}") from error

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotuner.domain.errors import ConfigError
-from autotuner.load.arrivals import Process, RateCurve, arrival_times
+from autotuner.load.arrivals import RateCurve, arrival_times
+from autotuner.load.kinds import Process
 from autotuner.load.lengths import LengthModel
 from autotuner.load.traces import Trace
 

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotuner.domain.errors import ConfigError
-
-
-class TraceFormat(StrEnum):
-    AUTO = "auto"
-    AZURE = "azure"
-    MOONCAKE = "mooncake"
+from autotuner.load.kinds import TraceFormat
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ Knows nothing of HTTP. A metric that the page does not have stays absent: absent
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autotuner.domain.telemetry import Histogram, Snapshot
-from autotuner.metrics.families import FAMILIES, Family
+from autotuner.metrics.families import FAMILIES, PROXY, Family
 from autotuner.metrics.samples import Page, Sample, histogram_of, merged, total
 
 # Engines of one server add up, except where a sum means nothing: the fullest cache is the one
@@ -22,7 +22,8 @@ class Recognised:
     """A page in canonical names. `family` is None when no known server's metrics are on it.
 
     `renamed`: what was found by an older name only, with that name. `missing`: what this family
-    could tell and this page does not.
+    could tell and this page does not. `behind`: of a proxy's page, what the server behind it tells
+    under its own names; None where it tells nothing now.
     """
 
     family: str | None
@@ -31,6 +32,7 @@ class Recognised:
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    behind: Recognised | None = None
 
     def at(self, when: float) -> Snapshot:
         """The snapshot taken at `when` (wall clock, s)."""
@@ -39,11 +41,21 @@ class Recognised:
 
 def recognise(page: Page) -> Recognised:
     """The page in canonical names, by the first family whose prefix has a metric that we know."""
-    for family in FAMILIES:
+    found = _first_of(FAMILIES, page)
+    if found.family != PROXY.name:
+        return replace(found, gauges={**found.gauges, **_process(page)}) if found.family else found
+    # Two processes stand on this page, so that a start time on it may be either's.
+    behind = _first_of([family for family in FAMILIES if family is not PROXY], page)
+    gauges = {**found.gauges, **_memory_faults(page)}
+    return replace(found, gauges=gauges, behind=behind if behind.family else None)
+
+
+def _first_of(families: Iterable[Family], page: Page) -> Recognised:
+    for family in families:
         found = Recognised(
             family.name,
             _with_rejections({**_outcomes(family, page), **_counters(family, page)}, family),
-            {**_gauges(family, page), **_knobs(family, page), **_process(page)},
+            {**_gauges(family, page), **_knobs(family, page)},
             _histograms(family, page),
             _renamed(family, page),
             _missing(family, page),
@@ -51,6 +63,17 @@ def recognise(page: Page) -> Recognised:
         if found.counters or found.histograms or "running" in found.gauges:
             return found
     return Recognised(None)
+
+
+_OF_MEMORY = ("run-memory", "start-memory", "start-kv", "killed")
+
+
+def _memory_faults(page: Page) -> dict[str, float]:
+    """How often the engine behind a proxy had too little memory, at its start or later."""
+    samples = page.get("proxy:engine_faults_total")
+    if samples is None:
+        return {}
+    return {"out_of_memory_total": total(s for s in samples if s.labels.get("fault") in _OF_MEMORY)}
 
 
 def _first(family: Family, names: tuple[str, ...], page: Page, suffix: str = "") -> str | None:
@@ -71,7 +94,7 @@ def _missing(family: Family, page: Page) -> tuple[str, ...]:
     return tuple(
         canonical
         for canonical, names in family.on_the_wire()
-        if not any(name in page for name in names)
+        if canonical not in family.optional and not any(name in page for name in names)
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.telemetry import Snapshot
+from autotuner.metrics.behind import Behind
 from autotuner.metrics.canonical import Recognised
 from autotuner.metrics.families import FAMILIES
 from autotuner.metrics.hardware import READERS, WANTED
@@ -33,6 +34,7 @@ class PrometheusServerSource:
         max_age_s: float = 60.0,
     ) -> None:
         self._server, self._selector, self._max_age_s = server, selector, max_age_s
+        self._behind = Behind()
         self.seen = Recognised(None)
 
     def snapshot(self) -> Snapshot:
@@ -54,7 +56,7 @@ class PrometheusServerSource:
         page = _page(series for series in found if series.points[-1][0] == at)
         before, self.seen = self.seen, recognised(page, where)
         tell_changes(before, self.seen, where)
-        return self.seen.at(at)
+        return self._behind.snapshot(self.seen, at)
 
 
 class PrometheusHardwareSource:

@@ -9,6 +9,7 @@ import structlog
 
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.telemetry import Snapshot
+from autotuner.metrics.behind import Behind
 from autotuner.metrics.canonical import Recognised, recognise
 from autotuner.metrics.http_page import PageReader
 from autotuner.metrics.samples import Page
@@ -28,6 +29,7 @@ class PrometheusTextSource:
     ) -> None:
         self._reader = PageReader(url, timeout_s)
         self._clock = clock
+        self._behind = Behind()
         self.seen = Recognised(None)
 
     @property
@@ -44,7 +46,7 @@ class PrometheusTextSource:
         at = self._clock()
         before, self.seen = self.seen, recognised(self._reader.parsed(text), self._reader.url)
         tell_changes(before, self.seen, self._reader.url)
-        return self.seen.at(at)
+        return self._behind.snapshot(self.seen, at)
 
     def close(self) -> None:
         self._reader.close()
@@ -58,7 +60,7 @@ def recognised(page: Page, where: str) -> Recognised:
         raise TargetUnavailableError(f"{where}: not a server's metrics: {error}") from error
     if found.family is None:
         raise TargetUnavailableError(
-            f"{where} has no metrics of the worker, vLLM or SGLang (SGLang gives them "
+            f"{where} has no metrics of the worker, the proxy, vLLM or SGLang (SGLang gives them "
             "with --enable-metrics; vLLM unless --disable-log-stats is set)"
         )
     return found
@@ -66,12 +68,16 @@ def recognised(page: Page, where: str) -> Recognised:
 
 def tell_changes(before: Recognised, now: Recognised, where: str) -> None:
     """Logs whose names are read, which are old ones and what is missing, when that changes."""
-    told = (now.family, now.renamed, now.missing)
-    if told != (before.family, before.renamed, before.missing):
-        log.info(
-            "metrics.read",
-            source=where,
-            family=now.family,
-            renamed=dict(now.renamed),
-            missing=list(now.missing),
-        )
+    for one, earlier in ((now, before), (now.behind, before.behind)):
+        if one is not None and _names(one) != _names(earlier):
+            log.info(
+                "metrics.read",
+                source=where,
+                family=one.family,
+                renamed=dict(one.renamed),
+                missing=list(one.missing),
+            )
+
+
+def _names(seen: Recognised | None) -> tuple[object, ...]:
+    return () if seen is None else (seen.family, seen.renamed, seen.missing)

@@ -16,13 +16,17 @@ from autotuner.targets.bodies import SettingsBody
 from autotuner.targets.capabilities import Capability
 from autotuner.targets.http import AdminClient
 
-WORKER = "worker"
+WORKER, PROXY = "worker", "proxy"
 _ASK_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True)
 class Found:
-    """What answers at `url`. `kind`: worker, vllm or sglang. Without the worker: no settings."""
+    """What answers at `url`. `kind`: worker, proxy, vllm or sglang.
+
+    Only worker and proxy have settings. `behind`: what the proxy's server is; `version` is then
+    that server's.
+    """
 
     url: str
     kind: str
@@ -30,11 +34,12 @@ class Found:
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
     version: str | None = None
     seen: Snapshot | None = None
+    behind: str | None = None
 
     @property
     def tunable(self) -> bool:
-        """Only the bundled worker is, so far."""
-        return self.kind == WORKER
+        """The worker is, and whatever has the proxy in front of it."""
+        return self.kind in (WORKER, PROXY)
 
 
 def probe_within(
@@ -61,8 +66,9 @@ def probe_within(
 def no_answer(url: str, problem: Exception) -> str:
     """What to do where nothing usable answers."""
     return (
-        f"--url={url}: no usable answer. Start the worker (`autotuner worker --port 8000`), give "
-        f"the URL of one that runs, or give it time with --wait-s 300 ({plain(problem)})"
+        f"--url={url}: no usable answer. Start the worker (`autotuner worker --port 8000`), or "
+        "`autotuner proxy` in front of your server; give the URL of one that runs; or give it time "
+        f"with --wait-s 300 ({plain(problem)})"
     )
 
 
@@ -90,18 +96,23 @@ def probe(url: str, token: str | None, timeout_s: float = 5.0) -> Found:
     except TargetError as refused:
         if "admin_token_file" in str(refused):
             raise ConfigError(
-                f"--url={url}: the worker asks for its admin token: write it into a file and give "
+                f"--url={url}: it asks for its admin token: write it into a file and give "
                 "--token-file FILE"
             ) from refused
         return _by_its_metrics(url, timeout_s, refused)
     finally:
         admin.close()
+    seen = _seen(PrometheusTextSource(url, timeout_s))
+    if body.server is None:
+        return Found(url, WORKER, body.settings, body.offered(), seen=seen)
     return Found(
         url,
-        WORKER,
+        PROXY,
         body.settings,
         body.offered(),
-        seen=_seen(PrometheusTextSource(url, timeout_s)),
+        body.server.version or None,
+        seen,
+        behind=body.server.kind,
     )
 
 
@@ -113,12 +124,12 @@ def _by_its_metrics(url: str, timeout_s: float, refused: TargetError) -> Found:
         if isinstance(refused, TargetUnavailableError):
             raise refused from problem
         raise ConfigError(
-            f"--url={url}: it answers, but not as the bundled worker, vLLM or SGLang do: give the "
-            f"base URL of one of them ({plain(problem)})"
+            f"--url={url}: it answers, but not as the bundled worker, the proxy, vLLM or SGLang "
+            f"do: give the base URL of one of them ({plain(problem)})"
         ) from problem
     finally:
         source.close()
-    if source.family == WORKER:  # its admin front is in trouble: it may be loading yet
+    if source.family in (WORKER, PROXY):  # its admin front is in trouble: it may be loading yet
         raise refused
     version = _version(url, timeout_s)
     return Found(url, source.family or "unknown", version=version, seen=snapshot)
@@ -134,12 +145,18 @@ def _seen(source: PrometheusTextSource) -> Snapshot | None:
 
 
 def _version(url: str, timeout_s: float) -> str | None:
-    """What /version says, as vLLM does; None where it is not told."""
-    try:
-        answer = requests.get(
-            f"{url.rstrip('/')}/version", timeout=timeout_s, allow_redirects=False
-        )
-        told = answer.json().get("version") if answer.ok else None
-    except (requests.RequestException, ValueError, AttributeError):
-        return None
-    return told if isinstance(told, str) else None
+    """What the server says of its version; None where it does not."""
+    for path in _VERSIONS:
+        try:
+            answer = requests.get(
+                f"{url.rstrip('/')}{path}", timeout=timeout_s, allow_redirects=False
+            )
+            told = answer.json().get("version") if answer.ok else None
+        except (requests.RequestException, ValueError, AttributeError):
+            continue
+        if isinstance(told, str):
+            return told
+    return None
+
+
+_VERSIONS = ("/version", "/server_info", "/get_server_info")  # vLLM's; SGLang's, new and old

@@ -1,18 +1,22 @@
-"""The two files that `init` writes, as commented YAML. Pure: values in, text out."""
+"""The daemon's two files that `init` writes, as commented YAML. Pure: values in, text out."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autotuner.domain.knobs import Value
 from autotuner.onboarding.levels import KnobLines, SloHint
+from autotuner.onboarding.testing_text import testing_text
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the files are about. `quick`: short tests, to see one end soon."""
+    """What the files are about. `quick`: short tests, to see one end soon. `proxied`: the target is
+    the proxy, `server` what stands behind it.
+    """
 
     url: str
     name: str
@@ -23,6 +27,7 @@ class Wanted:
     token_file: Path | None = None
     tunable: bool = True
     server: str = "the bundled worker"
+    proxied: bool = False
 
 
 def config_text(wanted: Wanted) -> str:
@@ -30,7 +35,7 @@ def config_text(wanted: Wanted) -> str:
     token = (
         f"    admin_token_file: {_quoted(str(wanted.token_file))}\n"
         if wanted.token_file is not None
-        else "    # admin_token_file: /etc/autotuner/worker.token # where it has one\n"
+        else "    # admin_token_file: /etc/autotuner/target.token # where it has one\n"
     )
     return f"""\
 # Written by `autotuner init`. Every key: docs/reference/config.md, or `autotuner config schema`.
@@ -62,8 +67,8 @@ listen: {{host: 127.0.0.1, port: 9187}}
 def _mode(wanted: Wanted) -> str:
     if not wanted.tunable:
         return (
-            f"    # This is {wanted.server}, whose tuning is not built in yet: its settings can't\n"
-            "    # be read, so that each cycle holds and nothing is applied.\n"
+            f"    # This is {wanted.server} without `autotuner proxy` in front of it: its\n"
+            "    # settings can't be read, so that each cycle holds and nothing is applied.\n"
             "    mode: paused"
         )
     return (
@@ -73,7 +78,7 @@ def _mode(wanted: Wanted) -> str:
     )
 
 
-def policy_text(wanted: Wanted, knobs: list[KnobLines]) -> str:
+def policy_text(wanted: Wanted, knobs: list[KnobLines], constraints: Sequence[str] = ()) -> str:
     """The policy: what good means, which knobs may move, how a change is proven."""
     return f"""\
 # Written by `autotuner init` for {wanted.url}. Every key: docs/reference/policy.md.
@@ -83,20 +88,18 @@ name: {_quoted(f"{wanted.name}-policy")}
 # {_slo_origin(wanted.slo)}
 slo:
   ttft_s: {wanted.slo.ttft_s:g}       # first token
-  gap_max_s: {wanted.slo.gap_max_s:g}    # largest gap between two tokens
-  # tpot_s: 0.1     # mean time per token after the first
-  # e2el_s: 20      # whole request
+{_per_token(wanted.slo)}  # e2el_s: 20      # whole request
 
 # What may be changed, and to which levels; the target accepts all of these.
 knobs:
-{_knobs(knobs)}
+{_knobs(knobs)}{_constraints(constraints)}
 # Candidates are tested until so many requests meet the SLO. Cost, energy or devices can be saved
 # instead: docs/experiments.md, "Goals".
 goal:
   kind: goodput
   attainment: 0.99
 
-{_testing(wanted.quick)}
+{_proven(wanted, knobs)}
 # Rules over the target's series: docs/alerts.md; the names of series: docs/metrics.md.
 alerts:
   - name: KvCacheNearlyFull
@@ -116,8 +119,34 @@ alerts:
 
 def _slo_origin(slo: SloHint) -> str:
     if slo.from_traffic:
-        return "From the traffic so far: what three requests in four get now. Yours to set."
-    return "A usual choice, not measured: there was too little traffic to look at. Yours to set."
+        origin = "From the traffic so far: what three requests in four get now. Yours to set."
+    else:
+        origin = (
+            "A usual choice, not measured: there was too little traffic to look at. Yours to set."
+        )
+    return "\n# ".join((origin, *(f"Mind: {doubt}." for doubt in slo.doubts)))
+
+
+def _per_token(slo: SloHint) -> str:
+    """The line on what follows the first token; the other choice as a comment."""
+    gap, tpot = "largest gap between two tokens", "mean time per token after the first"
+    if slo.tpot_s is not None:
+        return f"  tpot_s: {slo.tpot_s:g}      # {tpot}\n  # gap_max_s: 0.3  # {gap}\n"
+    return f"  gap_max_s: {slo.gap_max_s:g}    # {gap}\n  # tpot_s: 0.1     # {tpot}\n"
+
+
+def _constraints(constraints: Sequence[str]) -> str:
+    if not constraints:
+        return ""
+    lines = "".join(f"  - {one}\n" for one in constraints)
+    return (
+        f"# What these owe each other; nothing that breaks it is proposed.\nconstraints:\n{lines}"
+    )
+
+
+def _proven(wanted: Wanted, knobs: list[KnobLines]) -> str:
+    restarts = any(knob.tuned and not knob.live for knob in knobs)
+    return testing_text(quick=wanted.quick, proxied=wanted.proxied, restarts=restarts)
 
 
 def _knobs(knobs: list[KnobLines]) -> str:
@@ -134,54 +163,18 @@ def _knob(knob: KnobLines) -> str:
     levels = ", ".join(_level(level) for level in knob.levels)
     text = f"  {knob.name}:\n    levels: [{levels}]\n"
     if not knob.live:
-        text += "    live: false           # by a rebuild: new engines beside the old ones\n"
+        text += "    live: false           # by a restart or a rebuild of the engines\n"
     if knob.changes_answers:
         text += "    changes_answers: true # so that answer quality is guarded\n"
+    if knob.memory is not None:
+        text += f"    memory: {knob.memory}\n"
+    if knob.max_step is not None:
+        text += f"    max_step: {knob.max_step}\n"
     return text
 
 
 def _commented(lines: str) -> str:
     return "".join(f"  # {line[2:]}\n" for line in lines.splitlines())
-
-
-def _testing(quick: bool) -> str:
-    if quick:
-        return """\
-# --quick-tests: short slots, so that a first test ends in minutes. Few requests fall into a slot:
-# only large effects are found. Take the values of policies/default.yaml for a service that matters.
-experiment:
-  slot_s: 12
-  washout_min_s: 1
-  washout_max_s: 4
-  cooldown_s: 2
-  max_pairs: 20
-  min_requests_per_slot: 4
-  prior_sd: 0.2
-  confidence: 0.95
-proposer:
-  kind: ppo
-  observe_s: 20
-  min_requests: 10
-  pause_s: 10
-  retry_s: 20
-forecast: {bucket_s: 10, horizon_s: 300, refit_s: 300}
-"""
-    return """\
-# How a change is proven: pairs of slots, one per arm, in an order drawn by a coin.
-experiment:
-  slot_s: 60
-  washout_min_s: 5
-  washout_max_s: 30
-  cooldown_s: 6
-  max_pairs: 30
-  confidence: 0.95
-  # What must not get worse meanwhile.
-  guardrails:
-    - {measure: error_share, margin: 0.02, prior_sd: 0.02}
-    - {measure: quality, margin: 0.05, prior_sd: 0.05}
-proposer:
-  kind: ppo
-"""
 
 
 def _level(value: Value) -> str:

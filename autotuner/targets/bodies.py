@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from autotuner.domain.feasibility import EngineFault, fault_of
 from autotuner.domain.knobs import Value
 from autotuner.domain.ports import LiveSettings
 from autotuner.domain.telemetry import (
@@ -16,7 +18,13 @@ from autotuner.domain.telemetry import (
     ProbeReading,
     StepRecord,
 )
-from autotuner.targets.capabilities import Capabilities, Capability, Choices, IntRange
+from autotuner.targets.capabilities import (
+    Capabilities,
+    Capability,
+    Choices,
+    FloatRange,
+    IntRange,
+)
 
 
 class _Body(BaseModel):
@@ -33,6 +41,17 @@ class _IntCapability(_Body):
 
     def to_domain(self) -> Capability:
         return Capability(IntRange(self.min, self.max), self.live, self.changes_answers)
+
+
+class _FloatCapability(_Body):
+    type: Literal["float"]
+    min: float
+    max: float
+    live: bool = True
+    changes_answers: bool = False
+
+    def to_domain(self) -> Capability:
+        return Capability(FloatRange(self.min, self.max), self.live, self.changes_answers)
 
 
 class _ChoiceCapability(_Body):
@@ -55,12 +74,30 @@ class _BoolCapability(_Body):
 
 
 _AnyCapability = Annotated[
-    _IntCapability | _ChoiceCapability | _BoolCapability, Field(discriminator="type")
+    _IntCapability | _FloatCapability | _ChoiceCapability | _BoolCapability,
+    Field(discriminator="type"),
 ]
 
 
+class _ServerBody(_Body):
+    kind: str
+    version: str = ""
+
+
+class _FaultBody(_Body):
+    seq: int = 0
+    at: float
+    fault: str
+    message: str = ""
+    settings: dict[str, Value] = Field(default_factory=dict)
+
+    def to_domain(self) -> EngineFault:
+        name = f"{self.seq}@{self.at!r}"
+        return EngineFault(self.at, fault_of(self.fault), self.message, self.settings, name)
+
+
 class SettingsBody(_Body):
-    """`GET` and `PUT /admin/settings`."""
+    """`GET` and `PUT /admin/settings`. What has a default is told by some targets only."""
 
     boot_id: str = Field(min_length=1)
     generation: int = Field(ge=1)
@@ -68,9 +105,23 @@ class SettingsBody(_Body):
     now: float
     settings: dict[str, Value] = Field(min_length=1)
     capabilities: dict[str, _AnyCapability] = Field(default_factory=dict)
+    rebuilding: dict[str, Value] | None = None
+    restart_s: float | None = Field(default=None, ge=0)
+    server: _ServerBody | None = None
+    faults: list[_FaultBody] = Field(default_factory=list)
 
     def live(self) -> LiveSettings:
-        return LiveSettings(self.settings, self.generation, self.boot_id, self.applied_at, self.now)
+        return LiveSettings(
+            self.settings,
+            self.generation,
+            self.boot_id,
+            self.applied_at,
+            self.now,
+            rebuilding=self.rebuilding,
+            restart_s=math.nan if self.restart_s is None else self.restart_s,
+            faults=tuple(fault.to_domain() for fault in self.faults),
+            server="" if self.server is None else self.server.kind,
+        )
 
     def offered(self) -> Capabilities:
         return {name: told.to_domain() for name, told in self.capabilities.items()}

@@ -25,6 +25,21 @@ class IntRange:
 
 
 @dataclass(frozen=True)
+class FloatRange:
+    """Numbers from `least` to `greatest`, both included."""
+
+    least: float
+    greatest: float
+
+    def accepts(self, value: Value) -> bool:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and self.least <= float(value) <= self.greatest
+
+    def describe(self) -> str:
+        return f"numbers from {self.least:g} to {self.greatest:g}"
+
+
+@dataclass(frozen=True)
 class Choices:
     """One of a few values; `True` is not `1`."""
 
@@ -37,11 +52,14 @@ class Choices:
         return f"one of {', '.join(map(str, self.values))}"
 
 
+Accepted = IntRange | FloatRange | Choices
+
+
 @dataclass(frozen=True)
 class Capability:
     """What a target accepts for a knob, whether it changes live and whether answers change."""
 
-    accepted: IntRange | Choices
+    accepted: Accepted
     live: bool = True
     changes_answers: bool = False
 

@@ -25,9 +25,13 @@ Body = TypeVar("Body", bound=BaseModel)
 class AdminClient:
     """A session with a target's admin front. For one thread at a time."""
 
-    def __init__(self, url: str, token: str | None, timeout_s: float) -> None:
+    def __init__(
+        self, url: str, token: str | None, timeout_s: float, connect_s: float | None = None
+    ) -> None:
+        """`connect_s`: how long a connection may take to come about; as an answer, by default."""
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
+        self._connect_s = timeout_s if connect_s is None else connect_s
         self._session = requests.Session()
         # A target is reached directly, and no .netrc may replace the token.
         self._session.trust_env = False
@@ -57,7 +61,12 @@ class AdminClient:
         url = self._url + path
         try:
             response = self._session.request(
-                method, url, timeout=self._timeout_s, allow_redirects=False, stream=True, **extra
+                method,
+                url,
+                timeout=(self._connect_s, self._timeout_s),
+                allow_redirects=False,
+                stream=True,
+                **extra,
             )
             content = read_body(response, self._timeout_s)
         except requests.RequestException as error:
@@ -78,7 +87,7 @@ def _parsed(method: str, url: str, content: bytes, kind: type[Body]) -> Body:
         ) from error
 
 
-_REFUSALS: dict[int, type[TargetError]] = {409: StaleGenerationError, 422: SettingsRefusedError}
+_REFUSALS: dict[int, type[TargetError]] = {409: StaleGenerationError}
 
 
 def _refusal(method: str, url: str, status: int, content: bytes) -> TargetError:
@@ -92,14 +101,25 @@ def _refusal(method: str, url: str, status: int, content: bytes) -> TargetError:
         return TargetError(
             f"{said}; put the worker's admin token into the target's admin_token_file"
         )
+    if status == requests.codes.unprocessable_entity:
+        return SettingsRefusedError(said, _fault(content))
     return _REFUSALS.get(status, TargetError)(said)
+
+
+def _fault(content: bytes) -> str | None:
+    """Why the engine with the new settings failed, where one was tried."""
+    try:
+        error = json.loads(content)["error"]
+        return str(error["fault"]) if error["type"] == "engine_failed" else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _message(content: bytes) -> str:
     """What the error body says, with the field and value that it names; else its start."""
     try:
         error = json.loads(content)["error"]
-        named = f"{error['field']}={error['value']!r}: " if "field" in error else ""
+        named = f"{error['field']}={error['value']!r}: " if error.get("field") else ""
         return f"{named}{error['message']}"
     except (ValueError, KeyError, TypeError):
         return content[:200].decode(errors="replace")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from autotuner.domain.ports import LiveSettings
-from autotuner.targets.capabilities import Capabilities, Capability, Choices, IntRange
+from autotuner.targets.capabilities import (
+    Accepted,
+    Capabilities,
+    Capability,
+    Choices,
+    FloatRange,
+    IntRange,
+)
 
 LANES = 2
 _KEPT_GENERATIONS = 4096  # chosen: more than an exposure log can still tell of
@@ -102,15 +110,31 @@ def clock_offsets(answers: Sequence[Asked]) -> tuple[float, ...]:
 def as_one(
     lives: Sequence[LiveSettings], offsets: Sequence[float], generation: int, told: int
 ) -> LiveSettings:
-    """What runs on all of them, on the first one's clock, with the settings of replica `told`."""
+    """What runs on all of them, on the first one's clock, with the settings of replica `told`.
+
+    The whole is restarting while one of them is; what a restart takes is that of the slowest.
+    """
     timed = list(zip(lives, offsets, strict=True))
+    faults = [
+        replace(fault, at=fault.at - offset, id=f"{replica}:{fault.id}")
+        for replica, (live, offset) in enumerate(timed)
+        for fault in live.faults
+    ]
     return replace(
         lives[told],
         generation=generation,
         boot_id=joined_boots(lives),
         applied_at=max(live.applied_at - offset for live, offset in timed),
         now=max(live.now - offset for live, offset in timed),
+        rebuilding=next((live.rebuilding for live in lives if live.rebuilding is not None), None),
+        restart_s=_slowest(lives),
+        faults=tuple(sorted(faults, key=lambda fault: fault.at)),
     )
+
+
+def _slowest(lives: Sequence[LiveSettings]) -> float:
+    known = [live.restart_s for live in lives if math.isfinite(live.restart_s)]
+    return max(known, default=math.nan)
 
 
 def common_capabilities(offered: Sequence[Capabilities]) -> Capabilities:
@@ -134,9 +158,10 @@ def _both(one: Capability, other: Capability) -> Capability | None:
     return Capability(accepted, live, changing)
 
 
-def _accepted_by_both(
-    one: IntRange | Choices, other: IntRange | Choices
-) -> IntRange | Choices | None:
+def _accepted_by_both(one: Accepted, other: Accepted) -> Accepted | None:
+    if isinstance(one, FloatRange) and isinstance(other, FloatRange):
+        low, high = max(one.least, other.least), min(one.greatest, other.greatest)
+        return FloatRange(low, high) if low <= high else None
     if isinstance(one, IntRange) and isinstance(other, IntRange):
         least, greatest = max(one.least, other.least), min(one.greatest, other.greatest)
         return IntRange(least, greatest) if least <= greatest else None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
-from autotuner.domain.errors import TargetUnavailableError
+from autotuner.domain.errors import SettingsRefusedError, TargetUnavailableError
+from autotuner.domain.feasibility import EngineFault, fault_of
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import LiveSettings
 from autotuner.domain.telemetry import (
@@ -23,11 +26,15 @@ from autotuner.targets.bodies import (
 )
 from autotuner.targets.capabilities import Capabilities
 from autotuner.targets.http import AdminClient
+from autotuner.targets.late import Late
 
 _SETTINGS = "/admin/settings"
 _PAGE_ROWS = 1000  # chosen: about 300 kB of JSON
 _MOST_PAGES = 20
 _PROBE_IDS = "probe-"  # the worker's own requests, which no user sent
+_KEPT_FAULTS = 16
+# Chosen: an answer that takes longer than any restart is of no use any more.
+_CHANGE_TIMEOUT_S = 3600.0
 _PROBE_TIMEOUT_S = 120.0  # chosen: the first probe waits for the float32 model to load and answer
 
 
@@ -40,15 +47,24 @@ class WorkerTarget:
 
     `token` is the admin token, None where the worker has none (it then answers loopback only).
     `timeout_s` bounds the wait for a connection and for each part of an answer; a probe has two
-    minutes.
+    minutes. A change is waited for as long, and answered later where it takes a restart: that its
+    engine failed is then among the `faults` of what is read.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout_s: float = 5.0) -> None:
+        self._url, self._token, self._timeout_s = url, token, timeout_s
         self._admin = AdminClient(url, token, timeout_s)
+        self._changes: Late[LiveSettings, Settings] = Late()
+        self._failed: deque[EngineFault] = deque(maxlen=_KEPT_FAULTS)
         self._probing = AdminClient(url, token, max(timeout_s, _PROBE_TIMEOUT_S))
 
     def read_settings(self) -> LiveSettings:
-        return self._admin.get(_SETTINGS, SettingsBody).live()
+        live = self._admin.get(_SETTINGS, SettingsBody).live()
+        for settings, problem in self._changes.failures():
+            if isinstance(problem, SettingsRefusedError) and problem.fault is not None:
+                fault, name = fault_of(problem.fault), f"answer@{live.now!r}"
+                self._failed.append(EngineFault(live.now, fault, str(problem), settings, name))
+        return replace(live, faults=(*live.faults, *self._failed))
 
     def capabilities(self) -> Capabilities:
         """What the worker accepts for each of its knobs."""
@@ -66,7 +82,12 @@ class WorkerTarget:
             "settings": dict(settings),
             "reason": reason,
         }
-        applied = self._admin.put(_SETTINGS, SettingsBody, body).live()
+        late = TargetUnavailableError(
+            f"PUT {self._url}{_SETTINGS}: no answer in {self._timeout_s:g} s: read back what runs"
+        )
+        applied = self._changes.asked(
+            lambda: self._put(body, settings), self._timeout_s, late, settings
+        )
         wrong = settings.changed_from(applied.settings)
         if wrong or applied.generation <= live.generation:
             raise TargetUnavailableError(
@@ -112,6 +133,16 @@ class WorkerTarget:
     def close(self) -> None:
         self._admin.close()
         self._probing.close()
+
+    def _put(self, body: dict[str, object], settings: Settings) -> LiveSettings:
+        """On a connection of its own: the answer may take as long as a restart."""
+        changing = AdminClient(self._url, self._token, _CHANGE_TIMEOUT_S, self._timeout_s)
+        try:
+            return changing.put(_SETTINGS, SettingsBody, body).live()
+        except SettingsRefusedError as refusal:
+            raise SettingsRefusedError(str(refusal), refusal.fault, settings) from refusal
+        finally:
+            changing.close()
 
     def _exposure_page(self, after: int) -> ExposureBatch:
         page = self._admin.get("/admin/exposures", ExposuresBody, after=after, limit=_PAGE_ROWS)

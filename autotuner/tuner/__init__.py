@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from autotuner.tuner.brain import Tuner
+from autotuner.tuner.faults import blamed
 from autotuner.tuner.rebuilds import needs_rebuild, rebuild_s
+from autotuner.tuner.restarts import coming
 from autotuner.tuner.values import (
     Action,
     Decision,
     Fdr,
     Observation,
+    Restart,
     Rules,
     Traffic,
     TunerState,
@@ -20,11 +23,14 @@ __all__ = [
     "Decision",
     "Fdr",
     "Observation",
+    "Restart",
     "Rules",
     "Traffic",
     "Tuner",
     "TunerState",
     "WorkloadMark",
+    "blamed",
+    "coming",
     "needs_rebuild",
     "rebuild_s",
 ]

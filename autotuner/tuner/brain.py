@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from autotuner.domain.errors import SettingsRefusedError, TargetError
 from autotuner.domain.mode import Mode
-from autotuner.domain.ports import Proposer
+from autotuner.domain.ports import LiveSettings, Proposer
+from autotuner.tuner import restarts
 from autotuner.tuner.drift import settings_drift
-from autotuner.tuner.ending import is_aa
+from autotuner.tuner.faults import answered_for, refused
 from autotuner.tuner.running import advanced, blind, stopped
 from autotuner.tuner.starting import considered
 from autotuner.tuner.values import Action, Decision, Observation, Rules, TunerState
@@ -32,12 +34,37 @@ class Tuner:
         rules = self.rules
         if seen.wish == "rollback":
             return stopped(state, "a person asked for a rollback", seen, now, rules)
+        state, urgent = self._restarts(state, seen, now)
+        if urgent is not None:
+            return urgent
         if state.mode is Mode.PAUSED and state.experiment is not None:
             return stopped(state, "paused by a person", seen, now, rules)
         if seen.live is None:
             return blind(state, seen, now, rules)
         state = followed(replace(state, down_since=None), seen.traffic, now, rules)
-        if drift := settings_drift(state, seen.live, seen, now, rules):
+        return self._informed(state, seen.live, seen, now)
+
+    def _restarts(
+        self, state: TunerState, seen: Observation, now: float
+    ) -> tuple[TunerState, Decision | None]:
+        """Engines that failed, and restarts that are waited for, come before everything else."""
+        rules, live = self.rules, seen.live
+        if live is not None:
+            state, ended = answered_for(state, live, seen, now, rules)
+            if ended is not None:
+                return state, ended
+        if waiting := restarts.under_way(state, seen, now, rules):
+            return state, waiting
+        if live is None:
+            return replace(state, restart=None), None
+        return restarts.came_to_nothing(state, live, seen, now, rules)
+
+    def _informed(
+        self, state: TunerState, live: LiveSettings, seen: Observation, now: float
+    ) -> Decision:
+        """The decision where the target answers and no restart is under way."""
+        rules = self.rules
+        if drift := settings_drift(state, live, seen, now, rules):
             return drift
         if state.mode is Mode.PAUSED:
             return Decision(Action.HOLD, "paused: observing only", state)
@@ -56,23 +83,26 @@ class Tuner:
         """The running test ended and the incumbent applied, because of `why`."""
         return stopped(state, why, _NOTHING_SEEN, now, self.rules)
 
-    def failed(self, before: TunerState, decision: Decision, refused: str | None) -> TunerState:
-        """What is remembered when `decision.apply` was refused (why) or its outcome is unknown.
+    def failed(
+        self,
+        before: TunerState,
+        decision: Decision,
+        problem: TargetError,
+        live: LiveSettings | None,
+        now: float,
+    ) -> TunerState:
+        """What is remembered when `decision.apply` was refused or its outcome is unknown.
 
-        A running test asks again by itself; anything else leaves the incumbent to be settled.
+        A running test asks again by itself, and one whose first slot takes a restart waits for it;
+        anything else leaves the incumbent to be settled. `live`: what ran when it was sent.
         """
-        experiment = decision.state.experiment
-        if refused is not None and experiment is not None:
-            held = dict(before.quarantined)
-            if not is_aa(experiment):
-                held[experiment.treatment.digest] = experiment.started_at + self.rules.quarantine_s
-            return replace(
-                before, quarantined=held, experiment=None, to_confirm=None, unsettled=True
-            )
-        if decision.opens_slot and before.experiment is not None:
-            return replace(decision.state, unconfirmed=decision.apply)
+        if isinstance(problem, SettingsRefusedError):
+            return refused(before, decision, problem, live, now, self.rules)
+        restart = restarts.sent(before, decision, problem, live, now, self.rules)
+        if decision.opens_slot and (before.experiment is not None or restart is not None):
+            return replace(decision.state, unconfirmed=decision.apply, restart=restart)
         kept = before if decision.action is Action.START else decision.state
         # While the incumbent is applied again, what may still come is what was sent before it.
         again = decision.apply == before.incumbent and before.unconfirmed is not None
         sent = before.unconfirmed if again else decision.apply
-        return replace(kept, unconfirmed=sent, unsettled=True)
+        return replace(kept, unconfirmed=sent, unsettled=True, restart=restart)

@@ -8,6 +8,7 @@ from autotuner.abtest import switchback
 from autotuner.abtest.planning import Noise
 from autotuner.domain.errors import InvalidSettingsError
 from autotuner.domain.experiment import Experiment, Plan
+from autotuner.domain.feasibility import ruled_out
 from autotuner.domain.knobs import Settings
 from autotuner.tuner.plans import Prepared, prepared
 from autotuner.tuner.values import Action, Decision, Observation, Rules, Traffic, TunerState
@@ -48,6 +49,8 @@ def unfit(moment: Moment, candidate: Settings, *, stepwise: bool = False) -> str
         return str(problem)
     if candidate == state.incumbent:
         return f"{candidate!r} is what already runs"
+    if bad := ruled_out(space, state.infeasible, candidate):
+        return bad
     if candidate.digest in state.banned(moment.now):
         left_h = (state.quarantined[candidate.digest] - moment.now) / 3600
         return f"{candidate!r} is quarantined for another {left_h:.1f} h"

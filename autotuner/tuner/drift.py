@@ -28,6 +28,8 @@ def settings_drift(
         return None if state.experiment else _repair(state, live)
     if running in (state.unconfirmed, rules.space.restrict(intended.settings)):
         return None
+    if state.unsettled and running == state.incumbent:
+        return None  # it came back late
     why = f"a person changed the settings to {running!r}: adopted as the incumbent"
     adopted = replace(state, incumbent=running, intended=live, to_confirm=None, retest="")
     if state.experiment is None:

@@ -117,7 +117,7 @@ def _quarantined(
     held = {digest: until for digest, until in state.quarantined.items() if until > now}
     verdict, until = conclusion_of(ended).verdict, now + rules.quarantine_s
     if verdict is Verdict.HARMFUL and not is_aa(ended):
-        held[ended.treatment.digest] = until
+        held[ended.treatment.digest] = max(until, held.get(ended.treatment.digest, until))
     kept = verdict is Verdict.ACCEPTED and not is_aa(ended) and not _only_first(ended, rules)
     if kept and undoes_a_saving(ended, rules):
         held[ended.control.digest] = until

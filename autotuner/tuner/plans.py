@@ -9,23 +9,32 @@ from autotuner.abtest.design import plan_check
 from autotuner.abtest.discovery import level
 from autotuner.abtest.noise import noise_from, past_of
 from autotuner.abtest.outcome import active_guardrails
-from autotuner.abtest.planning import Noise, feasible, planned
+from autotuner.abtest.planning import Noise, feasible, planned, restarts_fit, with_restarts
 from autotuner.domain.experiment import Experiment, Plan
 from autotuner.domain.goals import devices_of
 from autotuner.domain.knobs import KnobSpace, Settings
+from autotuner.tuner.rebuilds import change_s
 from autotuner.tuner.values import Fdr, Observation, Rules, TunerState
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan ready to be checked, and the noise that it rests on (None: the policy's figures)."""
+    """A plan ready to be checked, and the noise that it rests on (None: the policy's figures).
+
+    `budget_s`: what the policy's plan allows.
+    """
 
     plan: Plan
     noise: Noise | None
+    budget_s: float
 
     def obstacle(self, effect: float | None, rate_rps: float) -> str | None:
         """Why no test of this plan should start, with the figures; None when it can end."""
-        return plan_check(effect, self.plan.prior_sd, self.plan) or feasible(self.plan, rate_rps)
+        return (
+            restarts_fit(self.plan, self.budget_s)
+            or plan_check(effect, self.plan.prior_sd, self.plan)
+            or feasible(self.plan, rate_rps)
+        )
 
 
 def still_measuring(state: TunerState, seen: Observation, rules: Rules) -> str | None:
@@ -51,15 +60,17 @@ def prepared(
     alpha = base.alpha if candidate == state.incumbent else next_level(base.alpha, state, rules)
     engines = rules.replicas / base.design.lanes
     running = {} if seen.live is None else seen.live.settings
+    restart_s = change_s(state, seen.live, candidate, rules)
     plan = replace(
-        base,
+        with_restarts(base, restart_s),
         guardrails=active_guardrails(base, altered),
         alpha=alpha,
         control_devices=engines * devices_of({**running, **state.incumbent}),
         treatment_devices=engines * devices_of({**running, **candidate}),
     )
     noise = measured(plan, state, seen, rules)
-    return Prepared(plan if noise is None else planned(plan, noise, effect), noise)
+    ready = plan if noise is None else planned(plan, noise, effect)
+    return Prepared(ready, noise, base.budget_s)
 
 
 def next_level(alpha: float, state: TunerState, rules: Rules) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autotuner.abtest.planning import described
+from autotuner.domain.errors import ProposerBusyError
 from autotuner.domain.experiment import Experiment
 from autotuner.domain.goals import GoalKind, devices_of
 from autotuner.domain.knobs import Settings
@@ -14,7 +15,7 @@ from autotuner.tuner.aims import Aim, aim_of, hoped_for
 from autotuner.tuner.candidates import Moment, experiment_on, started, unfit
 from autotuner.tuner.declared import answered
 from autotuner.tuner.plans import confirming, still_measuring
-from autotuner.tuner.rebuilds import needs_rebuild, too_late
+from autotuner.tuner.rebuilds import restart_s, too_late
 from autotuner.tuner.values import Action, Decision, Observation, Rules, TunerState
 from autotuner.tuner.words import difference, seed_of
 from autotuner.tuner.workload import drifted, forgotten
@@ -75,7 +76,10 @@ def _on_our_own(moment: Moment, proposer: Proposer) -> Decision:
     if rules.retest and state.retest and state.previous is not None:
         again = _retested(state.previous, state.retest)
         return _tested(replace(moment, state=replace(state, retest="")), again, aim)
-    proposal = proposer.propose(_context(moment, aim))
+    try:
+        proposal = proposer.propose(_context(moment, aim))
+    except ProposerBusyError as busy:
+        return Decision(Action.HOLD, str(busy), state)
     if proposal is None:
         text = f"no candidate promises {_GAINS[aim.goal.kind]} that is worth a test"
         return Decision(Action.HOLD, text, _resting(moment))
@@ -98,11 +102,7 @@ def _retested(previous: Settings, moves: str) -> Proposal:
 
 def _pointless(moment: Moment, candidate: Settings, aim: Aim) -> str | None:
     """Why a candidate that is fit can't be worth its test, whatever it does to requests."""
-    state, seen = moment.state, moment.seen
-    if needs_rebuild(moment.rules.space, state.incumbent, candidate):
-        late = too_late(state.rebuild_s, seen.steady_for_s)
-        if late is not None:
-            return f"{difference(candidate, state.incumbent)}: {late}"
+    state = moment.state
     if aim.goal.kind is GoalKind.DEVICES and devices_of(candidate) >= devices_of(state.incumbent):
         return f"{difference(candidate, state.incumbent)} frees no device"
     return None
@@ -119,9 +119,13 @@ def _tested(moment: Moment, proposal: Proposal, aim: Aim) -> Decision:
         return Decision(Action.HOLD, text, resting, proposal=proposal)
     ready = moment.prepared(aim.plan, candidate, effect)
     resting = moment.with_noise(resting, ready.noise)
+    changes = difference(candidate, state.incumbent)
+    steady_for_s, met = moment.seen.steady_for_s, moment.traffic.attainment
+    if late := too_late(ready.plan, effect, met, steady_for_s):
+        text = f"the proposal is not tested: {changes}: {late}"
+        return Decision(Action.HOLD, text, resting, proposal=proposal)
     if refusal := ready.obstacle(effect, moment.rate_rps):
         return Decision(Action.HOLD, refusal, resting, proposal=proposal)
-    changes = difference(candidate, state.incumbent)
     if state.mode is Mode.ADVISORY:
         advice = f"advisory: would test {changes} ({proposal.reason})"
         return Decision(Action.HOLD, advice, resting, proposal=proposal)
@@ -150,9 +154,10 @@ def _context(moment: Moment, aim: Aim) -> ProposalContext:
         quarantined=state.banned(moment.now),
         seed=seed_of(rules.target, moment.now),
         goal=aim.goal,
-        rebuild_s=state.rebuild_s,
+        rebuild_s=restart_s(state, seen.live, rules),
         horizon_s=seen.steady_for_s,
         kv_tokens=seen.kv_tokens,
         prefix_share=seen.prefix_share,
         replicas=rules.replicas,
+        infeasible=state.infeasible,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from autotuner.abtest.planning import Noise
 from autotuner.domain.declaration import Declaration
 from autotuner.domain.experiment import Experiment, Plan
+from autotuner.domain.feasibility import Infeasible
 from autotuner.domain.goals import Goal
 from autotuner.domain.knobs import KnobSpace, Settings
 from autotuner.domain.mode import Mode
@@ -48,7 +49,8 @@ class Rules:
     `plan_from_noise`: slots, washout and noise of a test follow from the incumbent's traffic of
     the last `noise_s`. `confirm`: an accepted candidate must win a second test before it stays.
     `plan`: of a test of something that serves better; `saving`: of one that takes less, where the
-    goal is a saving. `replicas`: engines that share the target's load.
+    goal is a saving. `replicas`: engines that share the target's load. `restart_max_s`: how long a
+    target may take to restart into other settings before that counts as an outage.
     The workload has drifted when its rate or lengths were `drift_factor` times as large or small
     for `drift_hold_s`; `retest`: the incumbent is then tested against the settings before it.
     """
@@ -71,6 +73,7 @@ class Rules:
     retest: bool = False
     saving: Plan | None = None
     replicas: int = 1
+    restart_max_s: float = 900.0
 
     @property
     def main_plan(self) -> Plan:
@@ -131,6 +134,22 @@ class WorkloadMark:
 
 
 @dataclass(frozen=True)
+class Restart:
+    """A change by restart that was sent, and whose outcome is not known yet.
+
+    `since`: when it was sent (s, the daemon's clock). `boot_id`, `generation`: what ran then.
+    `seen`: whether the target was seen to be at it. `tries`: how often it was sent in a row.
+    """
+
+    settings: Settings
+    since: float
+    boot_id: str
+    generation: int
+    seen: bool = False
+    tries: int = 1
+
+
+@dataclass(frozen=True)
 class TunerState:
     """What the brain remembers between cycles. Times on the daemon's clock.
 
@@ -143,6 +162,8 @@ class TunerState:
     how many tests of `past` had begun before that.
     `previous`: the incumbent before this one; `retest`: why it is to be tried again. `rebuild_s`:
     what the last test of a knob that is not live saw a change take; NaN where none was seen.
+    `infeasible`: settings whose engine failed, which bars more than themselves. `restart`: what the
+    target may be restarting into. `faults`: ids of those of the target that were looked at.
     """
 
     incumbent: Settings
@@ -166,6 +187,16 @@ class TunerState:
     previous: Settings | None = None
     retest: str = ""
     rebuild_s: float = math.nan
+    infeasible: tuple[Infeasible, ...] = ()
+    restart: Restart | None = None
+    faults: frozenset[str] = frozenset()
+
+    def without(self, bad: Infeasible) -> TunerState:
+        """The state in which `bad` is not tried again, for good."""
+        if any(known.settings == bad.settings for known in self.infeasible):
+            return self
+        held = {**self.quarantined, bad.settings.digest: math.inf}
+        return replace(self, quarantined=held, infeasible=(*self.infeasible, bad))
 
     def banned(self, now: float) -> frozenset[str]:
         """The digests that are not to be tried at `now`."""

@@ -75,7 +75,7 @@ class WebServer:
         told = listen or ListenConfig()
         self._host, self._port, self._listen = host, port, told
         self._config = uvicorn.Config(
-            app, host=host, port=port, log_level="warning", access_log=False, server_header=False,
+            app, host=host, port=port, log_config=None, access_log=False, server_header=False,
             limit_concurrency=_CONNECTIONS, proxy_headers=bool(told.trusted_proxies),
             forwarded_allow_ips=list(told.trusted_proxies), **_tls(told),
         )  # fmt: skip

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from autotuner.domain.errors import HistoryError
 from autotuner.web.guard import LoginNeededError, TooOftenError
 from autotuner.web.problems import Problem, RequestError, shown
+from autotuner.web.ways import login_for
 
 log = structlog.get_logger()
 
@@ -44,10 +45,10 @@ def handle_failures(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _request_error(_: Request, error: Exception) -> Response:
+async def _request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
     if isinstance(error, LoginNeededError):
-        return RedirectResponse("/login", error.status)
+        return RedirectResponse(login_for(request), error.status)
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     if isinstance(error, TooOftenError):
         headers["Retry-After"] = str(error.wait_s)

@@ -26,6 +26,7 @@ from autotuner.web.views import (
     HeartbeatView,
     ModelCheckView,
     ReleaseView,
+    RequestView,
     SampleView,
     SettingsSpell,
     SilenceView,
@@ -190,3 +191,14 @@ def check_view(one: ModelCheck) -> ModelCheckView:
         error=finite(one.error),
         experiment=one.experiment or None,
     )
+
+
+def request_view(one: Control, verdict: str | None) -> RequestView:
+    """A declared test, with the verdict of the test that it became."""
+    payload = one.payload or {}
+    return RequestView(
+        request=one.id, target=one.target, who=one.who, note=one.note, asked_at=one.asked_at,
+        taken_at=one.taken_at, changes=dict(payload.get("changes", {})),
+        plan=dict(payload.get("plan", {})), experiment=one.experiment_id, verdict=verdict,
+        result=one.result or None,
+    )  # fmt: skip

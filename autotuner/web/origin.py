@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
-from autotuner.config.listen import ListenConfig, is_loopback
+from autotuner.config.listen import ListenConfig
+from autotuner.fronts.loopback import is_loopback
 
 ACTING_HEADER = "x-autotuner"  # a page elsewhere can't send it without asking first, in vain
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})

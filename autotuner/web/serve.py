@@ -36,7 +36,7 @@ def run_service(config: Config, read: Callable[[], Config] | None = None) -> Non
     service.supervisor = supervisor_of()
     follow(service, lambda changed: configure_logs(changed.log.format, changed.log.level))
     guard = build_guard(config.listen)
-    routers = [*_routers(config, history, service), *_api(history, service, guard)]
+    routers = [*_routers(config, history, service), *_api(config, history, service, guard)]
     app = create_app(service.instruments.registry, service.health, routers, guard)
     web = WebServer(app, config.listen.host, config.listen.port, config.listen)
     follow(service, lambda _: web.renew())
@@ -59,8 +59,14 @@ def follow(service: Service, follower: Callable[[Config], None]) -> None:
         service.reloader.followers.append(follower)
 
 
-def _api(history: History, service: Service, guard: Guard) -> list[APIRouter]:
-    sources = sources_of(history, service)
+def _api(config: Config, history: History, service: Service, guard: Guard) -> list[APIRouter]:
+    in_force = [config]
+
+    def take(changed: Config) -> None:
+        in_force[0] = changed
+
+    follow(service, take)
+    sources = sources_of(history, service, lambda: in_force[0].targets)
     return [
         read_routes(sources, guard),
         act_routes(sources, guard),

@@ -1,6 +1,7 @@
 """`POST /login` and `POST /logout`: from a token to a session's cookie, and back.
 
-A form (as the page has it) is answered by a redirect, JSON by a status.
+A form (as the page has it) is answered by a redirect, to the page that it came from where the form
+has its path as `back`; JSON by a status.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fastapi.responses import RedirectResponse
 
 from autotuner.web.guard import Guard, TokenNeededError
 from autotuner.web.problems import ConflictError, RequestError
+from autotuner.web.ways import login_path, own_path
 
 _FORM = "application/x-www-form-urlencoded"
 
@@ -26,14 +28,16 @@ def session_routes(guard: Guard) -> APIRouter:
     async def log_in(request: Request) -> Response:
         if not guard.asks_for_tokens:
             raise ConflictError("token", "", "none is needed: listen.tokens_file is not set")
-        token, form = await _token(request)
-        answer: Response = RedirectResponse("/", 303) if form else Response(status_code=204)
+        token, back = await _token(request)
+        answer = (
+            Response(status_code=204) if back is None else RedirectResponse(own_path(back), 303)
+        )
         try:
             guard.log_in(request, token, answer)
         except TokenNeededError:
-            if not form:
+            if back is None:
                 raise
-            return RedirectResponse("/login?failed=1", 303)
+            return RedirectResponse(login_path(back, failed=True), 303)
         return answer
 
     @router.post("/logout")
@@ -46,16 +50,20 @@ def session_routes(guard: Guard) -> APIRouter:
     return router
 
 
-async def _token(request: Request) -> tuple[str, bool]:
-    """The token in the body, and whether a form sent it; raises RequestError, and tells nothing."""
+async def _token(request: Request) -> tuple[str, str | None]:
+    """The token in the body, and where a form leads to; None: no form sent it.
+
+    Raises RequestError, and tells nothing.
+    """
     kind, body = request.headers.get("content-type", ""), await request.body()
     try:
         if kind.startswith(_FORM):
-            return parse_qs(body.decode(), max_num_fields=10).get("token", [""])[0].strip(), True
+            fields = parse_qs(body.decode(), max_num_fields=10)
+            return fields.get("token", [""])[0].strip(), fields.get("back", ["/"])[0]
         told: Any = json.loads(body)
     except (ValueError, RecursionError) as problem:
         raise RequestError("body", "", 'give {"token": "…"}') from problem
     token = told.get("token") if isinstance(told, dict) else None
     if not isinstance(token, str):
         raise RequestError("token", "", 'give {"token": "…"}')
-    return token, False
+    return token, None

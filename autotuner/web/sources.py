@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from autotuner.config import TargetConfig
 from autotuner.domain.goals import Goal
 from autotuner.domain.slo import SLO
 from autotuner.history.store import History
@@ -32,18 +33,22 @@ def nobody(_target: str) -> None:
 class Sources:
     """`live` tells what was last seen of a target, None where no daemon here drives it.
 
-    `late_after_s`: a target without a word for so long is late.
+    `late_after_s`: a target without a word for so long is late. `configured`: the targets of the
+    configuration in force, by whose policies declared tests are checked.
     """
 
     history: History
     live: Live = nobody
     late_after_s: float = 30.0
+    configured: Callable[[], Sequence[TargetConfig]] = tuple
 
     def knows(self, target: str) -> bool:
         return target in self.history.targets()
 
 
-def sources_of(history: History, service: Service) -> Sources:
+def sources_of(
+    history: History, service: Service, configured: Callable[[], Sequence[TargetConfig]]
+) -> Sources:
     """The sources of a process that runs `service`."""
 
     def live(target: str) -> Glimpse | None:
@@ -56,4 +61,4 @@ def sources_of(history: History, service: Service) -> Sources:
                 return Glimpse(daemon.watch.values, at, rules.slo, rules.goal)
         return None
 
-    return Sources(history, live, max(5 * service.cycle_s, 30.0))
+    return Sources(history, live, max(5 * service.cycle_s, 30.0), configured)

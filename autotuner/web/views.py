@@ -273,6 +273,34 @@ class ActionPage:
 
 
 @dataclass(frozen=True)
+class RequestView:
+    """A test that a person declared: waiting (`taken_at` is None), run, or why not (`result`).
+
+    `plan`: the fields of the policy's `experiment` that it changes.
+    """
+
+    request: int
+    target: str
+    who: str
+    note: str
+    asked_at: float
+    taken_at: float | None
+    changes: dict[str, Any]
+    plan: dict[str, Any]
+    experiment: str | None
+    verdict: str | None
+    result: str | None
+
+
+@dataclass(frozen=True)
+class RequestPage:
+    """Newest first; `next` is the cursor of the page after this one, None at the end."""
+
+    items: tuple[RequestView, ...]
+    next: str | None
+
+
+@dataclass(frozen=True)
 class ReleaseView:
     """From `at` on the target uses this agent; scores are mean regrets, lower is better."""
 

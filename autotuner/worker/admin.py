@@ -1,4 +1,4 @@
-"""The admin routes: settings in force, their change, and the two logs read by cursor."""
+"""The worker as its admin routes see it: its settings, their change, and its two logs."""
 
 from __future__ import annotations
 
@@ -6,115 +6,75 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
-
-from autotuner.worker.admin_guard import AdminGuard
-from autotuner.worker.cursor import MAX_PAGE_RECORDS, After, Limit, stamp
-from autotuner.worker.errors import ApiError, engine_gone
-from autotuner.worker.exposures import page_body
-from autotuner.worker.http_io import read_body
+from autotuner.fronts.admin import SettingsChange, invalid_setting, stale_generation
+from autotuner.fronts.errors import ApiError, engine_gone
+from autotuner.fronts.exposures import Exposure
+from autotuner.fronts.ring import Ring
 from autotuner.worker.live_settings import NotAppliedError, StaleGenerationError
-from autotuner.worker.openai_schema import parse
 from autotuner.worker.settings import REBUILD_KNOBS, InvalidSettingError, Limits, capabilities
+from autotuner.worker.step_log import StepRecord
 from autotuner.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
 
-class SettingsChange(BaseModel):
-    """The body of `PUT /admin/settings`. A misspelt field is refused: it would change nothing."""
+class WorkerAdmin:
+    """Implements `fronts.admin.Administered`."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
 
-    generation: int
-    boot_id: str | None = None
-    settings: dict[str, Any]
-    reason: str | None = Field(None, max_length=1000)
+    @property
+    def boot_id(self) -> str:
+        return self._worker.boot_id
 
+    @property
+    def exposures(self) -> Ring[Exposure]:
+        return self._worker.front.exposures
 
-def admin_routes(worker: Worker) -> APIRouter:
-    """The routes for whoever holds the token, or for this machine alone while there is none."""
-    guard = AdminGuard(worker.options.admin_token)
-    router = APIRouter(prefix="/admin", dependencies=[Depends(guard)])
+    @property
+    def steps(self) -> Ring[StepRecord]:
+        return self._worker.front.steps
 
-    @router.get("/settings")
-    async def get_settings() -> Response:
-        return JSONResponse(_settings_body(worker, _limits(worker)))
+    def now(self) -> float:
+        return self._worker.front.clocks.wall()
 
-    @router.put("/settings")
-    async def put_settings(request: Request) -> Response:
-        limits = _limits(worker)
-        raw = await read_body(request, worker.options.max_body_bytes)
+    def in_flight_by_generation(self) -> dict[str, int]:
+        return self._worker.front.in_flight_by_generation()
+
+    def check_ready(self) -> None:
+        self._limits()
+
+    def settings_body(self) -> dict[str, Any]:
+        in_force, rebuilding = self._worker.settings.in_force, self._worker.settings.rebuilding
+        return {
+            "generation": in_force.generation,
+            "applied_at": in_force.applied_at,
+            "model": self._worker.model_name,
+            "settings": asdict(in_force.settings),
+            "rebuilding": None if rebuilding is None else asdict(rebuilding),
+            "capabilities": capabilities(self._limits()),
+        }
+
+    async def change(self, change: SettingsChange) -> None:
+        limits, outage = self._limits(), self._worker.front.outage
+        # New engines may cure what keeps the old ones down; a live change can't.
+        if outage is not None and not REBUILD_KNOBS.intersection(change.settings):
+            raise engine_gone(outage)
+        settings = self._worker.settings
         try:
-            change = parse(SettingsChange, raw)
-        except ApiError as error:
-            return _invalid(error.param, None, error.message)
-        return await _change(worker, limits, change)
+            in_force = await settings.change(
+                change.settings, limits, generation=change.generation, boot_id=change.boot_id
+            )
+        except StaleGenerationError:
+            raise stale_generation(settings.in_force.generation, settings.boot_id) from None
+        except InvalidSettingError as error:
+            raise invalid_setting(error.field, error.value, str(error)) from None
+        except NotAppliedError as error:
+            raise ApiError(503, str(error), code="not_applied") from error
+        log.info("settings generation %d, reason %r", in_force.generation, change.reason)
 
-    @router.get("/exposures")
-    async def exposures(after: After = 0, limit: Limit = MAX_PAGE_RECORDS) -> Response:
-        page = worker.front.exposures.read(after, min(limit, MAX_PAGE_RECORDS))
-        in_flight = worker.front.in_flight_by_generation()
-        return JSONResponse(stamp(worker) | {"in_flight": in_flight} | page_body(page, "exposures"))
-
-    @router.get("/steps")
-    async def steps(after: After = 0, limit: Limit = MAX_PAGE_RECORDS) -> Response:
-        page = worker.front.steps.read(after, min(limit, MAX_PAGE_RECORDS))
-        return JSONResponse(stamp(worker) | page_body(page, "steps"))
-
-    return router
-
-
-def _limits(worker: Worker) -> Limits:
-    if worker.limits is None:
-        raise engine_gone(worker.front.outage or "the engine is loading")
-    return worker.limits
-
-
-async def _change(worker: Worker, limits: Limits, change: SettingsChange) -> Response:
-    # New engines may cure what keeps the old ones down; a live change can't.
-    if worker.front.outage is not None and not REBUILD_KNOBS.intersection(change.settings):
-        raise engine_gone(worker.front.outage)
-    try:
-        in_force = await worker.settings.change(
-            change.settings, limits, generation=change.generation, boot_id=change.boot_id
-        )
-    except StaleGenerationError:
-        return _stale(worker)
-    except InvalidSettingError as error:
-        return _invalid(error.field, error.value, str(error))
-    except NotAppliedError as error:
-        raise ApiError(503, str(error), code="not_applied") from error
-    log.info("settings generation %d, reason %r", in_force.generation, change.reason)
-    return JSONResponse(_settings_body(worker, limits))
-
-
-def _settings_body(worker: Worker, limits: Limits) -> dict[str, Any]:
-    in_force, rebuilding = worker.settings.in_force, worker.settings.rebuilding
-    return stamp(worker) | {
-        "generation": in_force.generation,
-        "applied_at": in_force.applied_at,
-        "model": worker.model_name,
-        "settings": asdict(in_force.settings),
-        "rebuilding": None if rebuilding is None else asdict(rebuilding),
-        "capabilities": capabilities(limits),
-    }
-
-
-def _stale(worker: Worker) -> Response:
-    now = worker.settings
-    error = {
-        "type": "stale_generation",
-        "message": f"generation {now.in_force.generation} of boot {now.boot_id} is in force: "
-        "read the settings again",
-        "generation": now.in_force.generation,
-        "boot_id": now.boot_id,
-    }
-    return JSONResponse({"error": error}, status_code=409)
-
-
-def _invalid(field: str | None, value: object, message: str) -> Response:
-    error = {"type": "invalid_setting", "field": field, "value": value, "message": message}
-    return JSONResponse({"error": error}, status_code=422)
+    def _limits(self) -> Limits:
+        if self._worker.limits is None:
+            raise engine_gone(self._worker.front.outage or "the engine is loading")
+        return self._worker.limits

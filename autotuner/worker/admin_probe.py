@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 
-from autotuner.worker.http_io import read_body
-from autotuner.worker.openai_schema import parse
+from autotuner.fronts.admin import Guard
+from autotuner.fronts.bodies import parse
+from autotuner.fronts.http_io import read_body
 from autotuner.worker.probe.service import Probe
 
 MAX_BODY_BYTES = 4096
@@ -24,7 +24,7 @@ class ProbeBody(BaseModel):
     items: int | None = None
 
 
-def probe_routes(probe: Probe, guard: Callable[[Request], Awaitable[None]]) -> APIRouter:
+def probe_routes(probe: Probe, guard: Guard) -> APIRouter:
     """The route, for whom `guard` lets through (it raises ApiError otherwise)."""
     router = APIRouter(prefix="/admin", dependencies=[Depends(guard)])
 

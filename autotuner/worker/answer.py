@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autotuner.worker.errors import ApiError
-from autotuner.worker.exposures import Outcome
+from autotuner.fronts.errors import ApiError
+from autotuner.fronts.exposures import Outcome
 from autotuner.worker.messages import FinishReason, TokenOutput
 from autotuner.worker.tokens import Decodes, Detokenizer, StopScanner
 

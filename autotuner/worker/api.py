@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.types import Receive
 
+from autotuner.fronts.http_io import CLIENT_CLOSED, ReleasingStream, gone, read_body
 from autotuner.worker.answer import Piece
-from autotuner.worker.http_io import CLIENT_CLOSED, ReleasingStream, gone, read_body
 from autotuner.worker.pipeline.digest import HEADER
 from autotuner.worker.pipeline.pipeline import CHAT, COMPLETION, Call, Prepared, Received
 from autotuner.worker.replies import DONE, EventWriter, Kind, Reply, usage_body

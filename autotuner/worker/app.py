@@ -1,59 +1,27 @@
-"""The HTTP application: all routes, and every failure in the shape that OpenAI's clients read."""
+"""The HTTP application: all routes of a worker."""
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
 
-from autotuner.worker.admin import admin_routes
-from autotuner.worker.admin_guard import AdminGuard
+from autotuner.fronts.admin import admin_routes
+from autotuner.fronts.admin_guard import AdminGuard
+from autotuner.fronts.failures import bare_app
+from autotuner.fronts.feedback_routes import feedback_routes
+from autotuner.worker.admin import WorkerAdmin
 from autotuner.worker.admin_probe import probe_routes
 from autotuner.worker.api import public_routes
-from autotuner.worker.errors import ApiError, error_body
-from autotuner.worker.feedback_routes import feedback_routes
 from autotuner.worker.pipeline.routes import feature_routes
 from autotuner.worker.worker import Worker
 
 
 def make_app(worker: Worker) -> FastAPI:
     """The application of a worker; it neither starts nor stops it."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    guard, admin = AdminGuard(worker.options.admin_token), WorkerAdmin(worker)
+    app = bare_app()
     app.include_router(public_routes(worker))
-    app.include_router(admin_routes(worker))
-    app.include_router(feature_routes(worker))
-    app.include_router(feedback_routes(worker))
-    app.include_router(probe_routes(worker.probe, AdminGuard(worker.options.admin_token)))
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _query_error)
-    app.add_exception_handler(Exception, _unexpected)
+    app.include_router(admin_routes(admin, guard, worker.options.max_body_bytes))
+    app.include_router(feature_routes(worker, guard))
+    app.include_router(feedback_routes(worker.feedback, admin, guard))
+    app.include_router(probe_routes(worker.probe, guard))
     return app
-
-
-async def _api_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    message = f"{request.method} {request.url.path}: {error.detail}"
-    return JSONResponse(
-        error_body(error.status_code, message), status_code=error.status_code, headers=error.headers
-    )
-
-
-async def _query_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    field = str(first["loc"][-1])
-    message = f"{field}={first.get('input')!r}: {first['msg']}"
-    return JSONResponse(error_body(422, message, param=field), status_code=422)
-
-
-async def _unexpected(_: Request, __: Exception) -> Response:
-    """The server logs the traceback; the client gets none."""
-    message = "internal error: the worker's log has the cause"
-    return JSONResponse(error_body(500, message), status_code=500)

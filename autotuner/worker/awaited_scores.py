@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Protocol
 
-from autotuner.worker.errors import ApiError, engine_gone
+from autotuner.fronts.errors import ApiError, engine_gone
 from autotuner.worker.messages import ScoreOutput, ScoreRequest
 
 

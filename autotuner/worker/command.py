@@ -15,12 +15,11 @@ from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.front import FrontLimits
 from autotuner.worker.model_config import ModelError
 from autotuner.worker.observability import Buckets
+from autotuner.worker.options import WorkerOptionError, WorkerOptions
 from autotuner.worker.pipeline.clean import NormalForm
 from autotuner.worker.pipeline.options import PipelineOptions
 from autotuner.worker.probe.golden import GoldenError
-from autotuner.worker.serve import WorkerOptionError, WorkerOptions, serve
 from autotuner.worker.settings import CHOICES, WorkerSettings
-from autotuner.worker.weights import resolve_model
 
 TOKEN_VARIABLE = "AUTOTUNER_WORKER_ADMIN_TOKEN"  # noqa: S105
 REFUSED = 2  # exit status of a command line that can't be run
@@ -117,6 +116,10 @@ def worker_command(
     ] = 30.0,
 ) -> None:
     """Serve a model over OpenAI's HTTP API, with knobs that change while it runs."""
+    # They bring the web server and numpy, which no other command has a use for.
+    from autotuner.worker.serve import serve
+    from autotuner.worker.weights import resolve_model
+
     when = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "  # the journal has the time
     logging.basicConfig(level=logging.INFO, format=when + "%(levelname)s %(name)s: %(message)s")
     try:

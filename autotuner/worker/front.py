@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from autotuner.fronts.errors import ApiError, engine_gone, overloaded
+from autotuner.fronts.exposures import Exposure, Outcome
+from autotuner.fronts.ring import Ring
 from autotuner.worker.answer import Answer, Piece
 from autotuner.worker.awaited_scores import AwaitedScores, Scorers
-from autotuner.worker.errors import ApiError, engine_gone, overloaded
-from autotuner.worker.exposures import Exposure, Outcome
 from autotuner.worker.live_settings import LiveSettings
 from autotuner.worker.messages import AddRequest, ScoreOutput, StepOutput, TokenOutput
 from autotuner.worker.observability import WorkerMetrics
 from autotuner.worker.request_state import Arrival, RequestState
-from autotuner.worker.ring import Ring
 from autotuner.worker.step_log import StepRecord, kind_of, record_of
 from autotuner.worker.ticket import Ask, Ticket
 from autotuner.worker.tokens import Decodes

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from autotuner.worker.exposures import SERVED, Exposure, Outcome
+from autotuner.fronts.exposures import SERVED, Exposure, Outcome
 from autotuner.worker.live_settings import InForce
 from autotuner.worker.messages import StepOutput
 from autotuner.worker.metric_maker import MetricMaker

@@ -6,18 +6,17 @@ knows are ignored, as OpenAI's servers do.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from autotuner.worker.errors import ApiError, invalid
+from autotuner.fronts.errors import ApiError, invalid
 
 MAX_STOPS = 16
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's
@@ -162,33 +161,6 @@ class ChatBody(_Body):
                 "max_completion_tokens", both[1], f"max_tokens={both[0]}: give one of them"
             )
         return self
-
-
-BodyT = TypeVar("BodyT", bound=BaseModel)
-
-
-def parse(kind: type[BodyT], raw: bytes) -> BodyT:
-    """The body as `kind`; raises ApiError 400 naming the field, its value and what it takes."""
-    try:
-        return kind.model_validate_json(raw)
-    except ValidationError as error:
-        raise _first_error(error) from None
-
-
-def _first_error(error: ValidationError) -> ApiError:
-    first = error.errors(include_url=False)[0]
-    if first["type"] == "json_invalid":
-        return ApiError(400, f"body: not JSON: {first['msg']}", param="body", code="invalid_json")
-    field = _path(first["loc"]) or "body"
-    if first["type"] == "missing":
-        return ApiError(400, f"{field}: missing: give it", param=field, code="missing_field")
-    return invalid(field, first["input"], first["msg"].removeprefix("Value error, "))
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    """`messages[0].content` from ("messages", 0, "content")."""
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-    return "".join(steps).removeprefix(".")
 
 
 def _same(value: object, neutral: object) -> bool:

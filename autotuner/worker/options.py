@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autotuner.fronts.loopback import is_loopback
 from autotuner.worker.engine_client import Backoff
 from autotuner.worker.engine_link import EngineTarget, run_model_engine
 from autotuner.worker.engine_options import EngineOptions
@@ -66,15 +66,3 @@ class WorkerOptions:
                 f"host={self.host!r}: others could change the settings: set an admin token "
                 "(--admin-token-file or AUTOTUNER_WORKER_ADMIN_TOKEN), or listen on 127.0.0.1"
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this address (or the name localhost) is reachable from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)

@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from autotuner.fronts.exposures import Outcome
 from autotuner.worker.answer import Piece
-from autotuner.worker.exposures import Outcome
 
 Kind = Literal["text_completion", "chat.completion"]
 DONE = b"data: [DONE]\n\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autotuner.worker.exposures import Exposure, Outcome
+from autotuner.fronts.exposures import Exposure, Outcome
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from autotuner.fronts.feedback import FeedbackLog
 from autotuner.worker.chat_template import ChatTemplate
 from autotuner.worker.engine_link import EngineLink
-from autotuner.worker.feedback import FeedbackLog
 from autotuner.worker.fleet import Fleet, Patience, RebuildOutcome
 from autotuner.worker.fleet_metrics import FleetMetrics
 from autotuner.worker.front import Clocks, Front

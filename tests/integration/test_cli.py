@@ -56,6 +56,28 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
+HEAVY = {
+    "torch", "stable_baselines3", "gymnasium", "prophet", "pandas", "matplotlib", "optuna",
+}  # fmt: skip
+WITH_LIBRARIES_OF_A_RUN = HEAVY | {
+    "sqlalchemy", "alembic", "scipy", "numpy", "pydantic", "fastapi", "uvicorn", "aiohttp",
+    "requests", "jinja2",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    # The daemon trains, forecasts and draws in processes apart, or when somebody looks.
+    [("autotuner.cli", WITH_LIBRARIES_OF_A_RUN), ("autotuner.web.serve", HEAVY)],
+)
+def test_what_a_start_does_not_wait_for(module: str, unwanted: set[str], tmp_path: Path) -> None:
+    tell = f"import {module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", tell], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert unwanted & set(done.stdout.split()) == set()
+
+
 def test_the_schema_is_json(tmp_path: Path) -> None:
     assert "policy" in json.loads(autotuner("config", "schema", cwd=tmp_path).stdout)
 

@@ -29,6 +29,8 @@ def test_the_wheel_holds_what_the_daemon_needs_and_no_second_name(tmp_path: Path
     for name in (
         "autotuner/deploy/systemd/autotuner.service",
         "autotuner/deploy/systemd/autotuner-worker@.service",
+        "autotuner/deploy/systemd/autotuner-proxy.service",
+        "autotuner/deploy/systemd/autotuner-proxy.socket",
         "autotuner/policies/default.yaml",
         "autotuner/policies/agents/ppo-v2.safetensors",
         "autotuner/policies/agents/ppo-v2.json",

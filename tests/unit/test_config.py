@@ -78,6 +78,14 @@ def test_a_bad_configuration_names_field_and_value(data: Any, told: str) -> None
         (policy(knobs={"k": {"levels": [2, 1]}}), "levels must rise"),
         (policy(knobs={"k": {"levels": [1, 1]}}), "levels repeat"),
         (policy(knobs={}), "knobs={}"),
+        (
+            policy(knobs={"k": {"levels": [-1, 512], "memory": "working"}}),
+            "needs levels that are numbers from 0 on",
+        ),
+        (
+            policy(knobs={"k": {"levels": ["a", "b"], "memory": "reserved"}}),
+            "needs levels that are numbers from 0 on",
+        ),
         (policy(experiment={"max_pairs": 6}), "experiment.max_pairs=6"),
         (policy(experiment={"slot_s": 5, "cooldown_s": 5}), "shorten it"),
         (policy(experiment={"washout_min_s": 60}), "is above washout_max_s"),

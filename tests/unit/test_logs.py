@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+import uvicorn
 
 from autotuner.logs import configure_logs, in_journal
 
@@ -42,6 +43,16 @@ def test_every_json_line_has_time_level_event_and_target() -> None:
     assert [one["level"] for one in told] == ["info", "warning", "error"]
     assert all(one["timestamp"].endswith("Z") for one in told)
     assert [one.get("target") for one in told] == ["chat", "chat", None]
+
+
+def test_a_server_made_before_with_its_own_log_setup_does_not_matter() -> None:
+    uvicorn.Config(str, port=0)
+    told = [json.loads(line) for line in lines("json")]
+    assert [one["event"] for one in told] == ["cycle", "a library's", "lost"]
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        assert (logger.handlers, logger.propagate) == ([], True)
+        assert not logger.isEnabledFor(logging.INFO)  # as every library's: from warnings on
 
 
 @pytest.mark.parametrize("form", ["json", "console", "auto"])

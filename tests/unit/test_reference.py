@@ -20,6 +20,15 @@ def test_the_reference_is_what_the_code_says() -> None:
     assert kept == reference.files(), "run: python -m deploy.reference"
 
 
+def test_every_metric_of_the_daemon_is_explained() -> None:
+    """metrics.md says what each is looked at for; the reference has types and labels."""
+    page = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    unexplained = [name for name in reference.own_metric_names() if f"`{name}`" not in page]
+    assert not unexplained
+    named = re.findall(r"`(autotuner_\w+)`", page)
+    assert set(named) <= set(reference.own_metric_names())
+
+
 def test_every_option_and_argument_has_help() -> None:
     silent = [
         f"{words} {one.name}"

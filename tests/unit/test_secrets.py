@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from autotuner.config import load_config, read_secret
-from autotuner.config.secrets import hide_passwords, secret_path, secrets_digest
+from autotuner.config.secrets import secret_path, secrets_digest
 from autotuner.domain.errors import ConfigError
+from autotuner.domain.passwords import hide_passwords
 
 
 @pytest.mark.parametrize("form", ["$CREDENTIALS_DIRECTORY/key", "${CREDENTIALS_DIRECTORY}/key"])

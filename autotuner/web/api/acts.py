@@ -1,4 +1,4 @@
-"""The routes that act: pause, resume, roll back, stop a test, silence alerts.
+"""The routes that act: pause, resume, roll back, declare and stop tests, silence alerts.
 
 Each leaves a wish in the history, as the command line does; the daemon acts in its next cycle.
 """
@@ -10,14 +10,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Security
 
+from autotuner.config import ExperimentPlan
 from autotuner.history.records import Ask
-from autotuner.web import acting
+from autotuner.web import acting, declared
 from autotuner.web.api.bodies import Accepted, NoteBody, SilenceBody
 from autotuner.web.api.parts import PREFIX, Name, TargetName, answers
 from autotuner.web.api.reads import BEARER
 from autotuner.web.guard import Asker, Guard
 from autotuner.web.sources import Sources
-from autotuner.web.views import SilenceView
+from autotuner.web.views import RequestView, SilenceView
 
 _ASKS = {
     Ask.PAUSE: "Only observe from the next cycle on; a running test ends, the incumbent is back.",
@@ -45,6 +46,14 @@ def act_routes(sources: Sources, guard: Guard) -> APIRouter:
             description=words,
             summary=what.value.capitalize(),
         )
+
+    @router.post("/experiments", status_code=202, tags=["experiments"])
+    def declare(body: ExperimentPlan, asker: Asker = operator) -> RequestView:
+        """Ask for a test of yours: it starts when no other runs, under the rules of the policy.
+
+        Without `changes` it is an A/A test. `stop` with the request's number withdraws it.
+        """
+        return declared.ask_for(sources, body, asker)
 
     @router.post("/experiments/{experiment_id}/stop", status_code=202, tags=["experiments"])
     def stop(experiment_id: Name, asker: Asker = operator) -> Accepted:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Security
 from fastapi.security import HTTPBearer
 
 from autotuner.domain.experiment import Verdict
-from autotuner.web import reading
+from autotuner.web import declared, reading
 from autotuner.web.api.bodies import ExperimentReport, Me
 from autotuner.web.api.parts import PREFIX, Cursor, Limit, Name, Target, TargetName, Time, answers
 from autotuner.web.guard import Asker, Guard
@@ -21,6 +21,7 @@ from autotuner.web.views import (
     DecisionPage,
     ExperimentPage,
     FleetView,
+    RequestPage,
     SeriesView,
     SettingsPage,
     SilenceView,
@@ -110,6 +111,11 @@ def _experiment_routes(router: APIRouter, sources: Sources) -> None:
         return reading.experiments(
             sources, target=target, verdict=verdict, cursor=cursor, limit=limit
         )
+
+    @router.get("/requests", tags=["experiments"], responses=answers(404))
+    def requests(target: Target = None, cursor: Cursor = None, limit: Limit = 20) -> RequestPage:
+        """Tests that people declared, and what became of each; newest first."""
+        return declared.requests(sources, target=target, cursor=cursor, limit=limit)
 
     @router.get(
         "/experiments/{experiment_id}",

@@ -1,4 +1,4 @@
-"""What a browser sends to the pages: forms, the theme's cookie, and where to go back to."""
+"""What a browser sends to the pages: forms, and the theme's cookie."""
 
 from __future__ import annotations
 
@@ -41,14 +41,3 @@ def theme_of(request: Request) -> str:
     """The theme that was chosen; empty: the system's."""
     kept = request.cookies.get(THEME_COOKIE, "")
     return kept if kept in THEMES else ""
-
-
-def own_path(asked: str) -> str:
-    """`asked` if it is a path of this daemon, else the start: nobody is led elsewhere."""
-    own = asked.startswith("/") and not asked.startswith(("//", "/\\")) and asked.isprintable()
-    return asked if own else "/"
-
-
-def here(request: Request) -> str:
-    """The address of the page that is looked at, without host."""
-    return f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path

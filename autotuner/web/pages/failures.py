@@ -11,6 +11,7 @@ from autotuner.web.guard import LoginNeededError, TokenNeededError, TooOftenErro
 from autotuner.web.pages.asked import theme_of
 from autotuner.web.pages.render import Visit, render
 from autotuner.web.problems import RequestError
+from autotuner.web.ways import login_for
 
 _HEADLINES = {
     401: "Not known",
@@ -28,7 +29,7 @@ _LINKS = (("/", "Fleet"), ("/experiments", "Experiments"), ("/alerts", "Alerts")
 def failing_page(request: Request, problem: Exception) -> Response | None:
     """The answer to a request that failed; None where the failure is one of the program."""
     if isinstance(problem, LoginNeededError):
-        return RedirectResponse("/login", problem.status)
+        return RedirectResponse(login_for(request), problem.status)
     if isinstance(problem, RequestError):
         told = problem.problem
         response = _page(request, problem.status, f"{told.field}: {told.value}", told.fix)

@@ -6,13 +6,13 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from autotuner.abtest.wording import percent
 from autotuner.domain.experiment import Experiment
 from autotuner.report.captions import alternative, caption
-from autotuner.report.figure import Panel, panel_svg, panels
 from autotuner.report.palette import ROLES
 from autotuner.report.vector import inline_svg
 from autotuner.web.pages.charts import (
@@ -24,6 +24,9 @@ from autotuner.web.pages.charts import (
 from autotuner.web.pages.safe import trusted
 from autotuner.web.pages.words import series_text, series_title, tick_text
 from autotuner.web.views import Objective, SeriesView
+
+if TYPE_CHECKING:
+    from autotuner.report.figure import Panel
 
 _KEPT_FIGURES = 100  # chosen: of twenty experiments, some MB
 _FULL_BAR = 1.5  # a latency's bar is full at so many times its limit
@@ -82,6 +85,8 @@ class ExperimentFigures:
 
     def of(self, experiment: Experiment) -> Sequence[Markup]:
         """One figure for each panel, in the order of reading."""
+        from autotuner.report.figure import panels  # brings matplotlib, which takes a second
+
         with self._lock:
             return [self._figure(panel, experiment) for panel in panels(experiment)]
 
@@ -106,6 +111,8 @@ def _state(experiment: Experiment, panel: str) -> tuple[object, ...]:
 
 def _drawn(panel: Panel, experiment: Experiment) -> Markup:
     """Slots in two widths, of which the style sheet shows one; the others stand side by side."""
+    from autotuner.report.figure import panel_svg
+
     label = alternative(panel.name, experiment)
 
     def drawing(narrow: bool, kind: str) -> str:

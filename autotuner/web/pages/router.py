@@ -14,12 +14,13 @@ from fastapi.routing import APIRoute
 from autotuner.web import acting
 from autotuner.web.guard import Asker, Guard
 from autotuner.web.pages.actions import asked_words, perform
-from autotuner.web.pages.asked import THEME_COOKIE, THEMES, form_of, here, own_path, theme_of
+from autotuner.web.pages.asked import THEME_COOKIE, THEMES, form_of, theme_of
 from autotuner.web.pages.failures import failing_page
 from autotuner.web.pages.render import PAGE_HEADERS, Visit, render, target_path
 from autotuner.web.pages.shows import Chosen, Pages, Typed
 from autotuner.web.problems import RequestError, UnknownNameError
 from autotuner.web.sources import Sources
+from autotuner.web.ways import here, own_path
 
 _YEAR_S = 365 * 86400
 _STATIC = {
@@ -158,11 +159,12 @@ def _add_wishes(router: APIRouter, pages: Pages, desk: _Desk) -> None:
 
 def _add_rest(router: APIRouter, desk: _Desk) -> None:
     @router.get("/login", response_class=HTMLResponse)
-    def login(request: Request, failed: str = "") -> Response:
+    def login(request: Request, failed: str = "", back: str = "/") -> Response:
         if not desk.guard.asks_for_tokens:
-            return _see("/")
+            return _see(own_path(back))
         problem = "This token is not known. Paste it whole, or ask for a new one." if failed else ""
-        return HTMLResponse(render("login.html", desk.visit(request, None), problem=problem))
+        visit = desk.visit(request, None)
+        return HTMLResponse(render("login.html", visit, problem=problem, back=own_path(back)))
 
     @router.post("/theme")
     def choose_theme(form: Form) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotuner.worker.errors import ApiError, invalid
+from autotuner.fronts.errors import ApiError, invalid
 from autotuner.worker.messages import SamplingParams
 from autotuner.worker.openai_schema import ChatBody, CompletionBody
 from autotuner.worker.request_state import Arrival

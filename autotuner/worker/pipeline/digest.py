@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from autotuner.worker.errors import ApiError
+from autotuner.fronts.errors import ApiError
 
 HEADER = "Content-Digest"
 # Older names of the registry (md5, sha, crc32c …) are insecure: they count as unknown.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from autotuner.fronts.ring import Ring
 from autotuner.worker.pipeline.features import COLUMNS, FEATURES_VERSION, FeatureRow
-from autotuner.worker.ring import Ring
 
 KEPT_ROWS = 4096  # chosen: below 2 MB, and some minutes of a busy worker
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from autotuner.fronts.errors import ApiError, invalid
 from autotuner.worker.chat_template import ChatTemplate, ChatTemplateError
-from autotuner.worker.errors import ApiError, invalid
 from autotuner.worker.pipeline.lru import Key, TokenLru
 from autotuner.worker.pipeline.pool import TextPool
 from autotuner.worker.pipeline.prompt import Conversation, Prompt

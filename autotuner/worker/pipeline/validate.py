@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from autotuner.worker.errors import ApiError
-from autotuner.worker.openai_schema import ChatBody, CompletionBody, check_model, parse
+from autotuner.fronts.bodies import parse
+from autotuner.fronts.errors import ApiError
+from autotuner.worker.openai_schema import ChatBody, CompletionBody, check_model
 from autotuner.worker.pipeline.digest import check_digest
 from autotuner.worker.pipeline.surrogates import without_lone_surrogates
 

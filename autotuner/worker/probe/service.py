@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from autotuner.worker.errors import ApiError, invalid
+from autotuner.fronts.errors import ApiError, invalid
 from autotuner.worker.messages import ScoreOutput
 from autotuner.worker.probe.golden import GoldenError
 from autotuner.worker.probe.metrics import ProbeMetrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from autotuner.load.plan import Plan
 from autotuner.load.runner import LoadOptions, generate
 from autotuner.targets.worker import WorkerTarget
 
+CORES = sorted(os.sched_getaffinity(0))
 SETTLE_S = 0.3
 PATIENCE_S = 30.0  # a client that waits longer gives up; its request is missed
 
@@ -53,7 +55,10 @@ class Bench:
 
     @classmethod
     def raised_on(cls, stage: Stage) -> Bench:
+        """A worker with a core of its own, where there are two: load and daemon have the others."""
+        os.sched_setaffinity(0, CORES[-1:])  # which the worker's processes inherit
         url = stage.start_worker(["--no-prefix-caching"], limit_s=300)
+        os.sched_setaffinity(0, CORES[:-1] or CORES)
         return cls(stage, url, WorkerTarget(url))
 
     def replay(

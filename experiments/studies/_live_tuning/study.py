@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from autotuner.domain.telemetry import StepRecord
 from experiments.studies import _common
 from experiments.studies._live_tuning.bench import Bench, Block
 from experiments.studies._live_tuning.figure import draw
+from experiments.studies._live_tuning.keeping import PACKAGES, Part, kept
 from experiments.studies._live_tuning.model import CHUNK, Sized, predicted, sized
 from experiments.studies._live_tuning.traffic import WORKLOADS, Workload, drawn, recorded
 from experiments.studies._live_tuning.tuning import Tuned, tune
@@ -62,7 +64,7 @@ class Size:
         return min(self.requests / rate_rps, self.longest_s)
 
 
-FULL = Size(WORKLOADS, len(GRID), 15.0, 60, 60.0, 3, 6, 1500.0)
+FULL = Size(WORKLOADS, len(GRID), 15.0, 60, 60.0, 2, 6, 1500.0)
 QUICK = Size(("long-tail",), 2, 4.0, 4, 6.0, 1, 1, 8.0)
 
 
@@ -87,27 +89,43 @@ class Outcome:
 
 
 def run(quick: bool, out: Path) -> dict[str, Any]:
-    """Measures all workloads on one worker; writes results.json and figure.png into `out`."""
+    """Measures all workloads on one worker; writes results.json and figure.png into `out`.
+
+    An hour each: what `out` holds of this machine and these versions is kept, not measured again.
+    """
     size = QUICK if quick else FULL
     out.mkdir(parents=True, exist_ok=True)
-    with Stage(out) as stage:
-        bench = Bench.raised_on(stage)
-        outcomes = [_measured(bench, _workload(name), size, out) for name in size.workloads]
-    for left in (*out.glob("*.log"), *out.glob("*.sqlite3*"), *out.glob("*.yaml")):
-        left.unlink(missing_ok=True)
-    for left in out.glob("*.csv"):
-        left.unlink(missing_ok=True)
+    found = kept(out / "results.json", size.workloads)
+    results = _written(out, found, quick)
+    for name in size.workloads:
+        if name not in found:
+            with Stage(out) as stage:
+                bench = Bench.raised_on(stage)
+                outcome = _measured(bench, _workload(name), size, out)
+            found[name] = Part(_rows(outcome), [] if quick else _checks(outcome))
+            results = _written(out, found, quick)
+            _swept(out)
+    draw(results["rows"], out / "figure.png")
+    return results
+
+
+def _written(out: Path, found: Mapping[str, Part], quick: bool) -> dict[str, Any]:
     results = _common.results(
         "live_tuning",
-        packages=("torch", "numpy", "stable-baselines3"),
+        packages=PACKAGES,
         seeds=[SEED],
-        rows=[row for outcome in outcomes for row in _rows(outcome)],
-        checks=[] if quick else [c for outcome in outcomes for c in _checks(outcome)],
+        rows=[row for part in found.values() for row in part.rows],
+        checks=[check for part in found.values() for check in part.checks],
         quick=quick,
     )
     _common.write(out, results)
-    draw(results["rows"], out / "figure.png")
     return results
+
+
+def _swept(out: Path) -> None:
+    for pattern in ("*.log", "*.sqlite3*", "*.yaml", "*.csv"):
+        for left in out.glob(pattern):
+            left.unlink(missing_ok=True)
 
 
 def _workload(name: str) -> Workload:
@@ -200,7 +218,8 @@ def _goodput(blocks: Sequence[Block]) -> float:
 
 def _rows(outcome: Outcome) -> list[dict[str, Any]]:
     name = outcome.workload.name
-    load = {"rate_rps": outcome.load.rate_rps, "slo": outcome.load.slo.describe()}
+    day = datetime.now(UTC).date().isoformat()
+    load = {"rate_rps": outcome.load.rate_rps, "slo": outcome.load.slo.describe(), "measured": day}
     rows: list[dict[str, Any]] = [{"workload": name, "part": "load", **load}]
     for s in outcome.sweep:
         figures = {f"predicted_{k}": v for k, v in s.predicted.items()}

@@ -13,7 +13,8 @@ import numpy as np
 from autotuner.agent.stepmodel import Ints
 from autotuner.agent.traffic import SampleMix
 from autotuner.domain.errors import ConfigError
-from autotuner.load.arrivals import Process, steady
+from autotuner.load.arrivals import steady
+from autotuner.load.kinds import Process
 from autotuner.load.lengths import named_mix
 from autotuner.load.plan import Plan, PlannedRequest, synthetic
 from autotuner.load.traces import Trace, read_trace

@@ -75,10 +75,11 @@ def tune(
         end(sender)
     seconds = time.monotonic() - began
     incumbent = history.incumbent(name)
-    assert incumbent is not None, "the daemon recorded what ran when it started"
+    # Without one the time was too short for the daemon's first cycle.
+    ran = bench.target.read_settings().settings if incumbent is None else incumbent.settings
     trials = _trials(history, name)
     history.close()
-    return Tuned(incumbent.settings, trials, seconds, why or "time is up")
+    return Tuned(space.restrict(ran), trials, seconds, why or "time is up")
 
 
 @dataclass

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotuner.domain.knobs import Settings
-from autotuner.load.arrivals import Process, steady
+from autotuner.load.arrivals import steady
+from autotuner.load.kinds import Process
 from autotuner.load.lengths import named_mix
 from autotuner.load.plan import Plan as Requests
 from autotuner.load.plan import synthetic

@@ -63,6 +63,8 @@ class _Look:
 def _row(before: _Look, after: _Look, seconds: float, job: Job) -> dict[str, Any]:
     counts = {le: after.buckets[le] - before.buckets.get(le, 0.0) for le in after.buckets}
     cycles = max(counts.values())
+    if not cycles:
+        raise RuntimeError(f"{job.targets} targets: no cycle has ended in {seconds:.0f} s")
     grown = after.history_bytes - before.history_bytes
     return {
         "counted_s": seconds,

@@ -188,7 +188,7 @@ def main() -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         print(listening.getsockname()[1], flush=True)
-        config = uvicorn.Config(Workers(), log_level="error", lifespan="off", access_log=False)
+        config = uvicorn.Config(Workers(), log_config=None, lifespan="off", access_log=False)
         asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from autotuner.load.arrivals import Process, steady
-from autotuner.load.lengths import PRESETS
+from autotuner.load.arrivals import steady
+from autotuner.load.kinds import Process
+from autotuner.load.lengths import PRESETS, Component, Mix, Range
 from autotuner.load.plan import Plan, PlannedRequest, synthetic
 from autotuner.worker.allocator import keep_freed_memory
 from autotuner.worker.cpu_features import default_weight_dtype
@@ -54,9 +55,10 @@ class System:
 class Size:
     """Requests of the open-loop load (on average), of a backlog, and of one per place.
 
-    `batch` is the greatest batch.
+    `batch` is the greatest batch, `mix` how long prompts and answers are.
     """
 
+    mix: Mix
     batch: int
     load_requests: int
     backlog_one: int
@@ -73,8 +75,9 @@ class Size:
         )
 
 
-FULL = Size(batch=32, load_requests=300, backlog_one=50, backlog_per_slot=10)
-QUICK = Size(batch=4, load_requests=4, backlog_one=2, backlog_per_slot=1)
+FULL = Size(PRESETS[MIX], batch=32, load_requests=300, backlog_one=50, backlog_per_slot=10)
+_BRIEF = Mix((Component(1.0, Range(16, 32), Range(8, 16)),))
+QUICK = Size(_BRIEF, batch=4, load_requests=4, backlog_one=2, backlog_per_slot=1)
 
 
 def run(quick: bool, out: Path) -> dict[str, Any]:
@@ -85,13 +88,13 @@ def run(quick: bool, out: Path) -> dict[str, Any]:
     settings = WorkerSettings(weight_dtype=dtype)
     folder = resolve_model(None)
     engine = Engine(EngineOptions(folder, prefix_caching=False, settings=settings))
-    bench = Bench(engine, settings, size.batch)
+    bench = Bench(engine, settings, size)
     bench.warm_up()
     best = bench.best_rates()
     rows = [bench.saturated(system, size, best) for system in size.systems]
     rate_rps = LOAD * rows[0]["requests_per_s"]
     load_s = size.load_requests / rate_rps
-    plan = _open_loop(rate_rps, load_s)
+    plan = _open_loop(rate_rps, load_s, size.mix)
     rows += [bench.loaded(system, plan, load_s, best) for system in size.systems]
     engine.close()
     content = _common.results(
@@ -116,19 +119,20 @@ def run(quick: bool, out: Path) -> dict[str, Any]:
 class Bench:
     """The engine under its different ways to batch; the knobs are changed live."""
 
-    def __init__(self, engine: Engine, settings: WorkerSettings, batch: int) -> None:
-        self._engine, self._settings, self._batch = engine, settings, batch
-        self._full = System(DYNAMIC, batch)
+    def __init__(self, engine: Engine, settings: WorkerSettings, size: Size) -> None:
+        self._engine, self._settings = engine, settings
+        self._batch, self._mix = size.batch, size.mix
+        self._full = System(DYNAMIC, size.batch)
 
     def warm_up(self) -> None:
-        self._serve(self._full, _backlog(self._batch))
+        self._serve(self._full, _backlog(self._batch, self._mix))
 
     def best_rates(self) -> BestRates:
         """Prompt tokens/s of a backlog of prompts alone; tokens/s of a full decode batch.
 
         Prompts and answers have the mix's mean length.
         """
-        prompt, output = (int(mean) for mean in _lengths(1000).mean(axis=0))
+        prompt, output = (int(mean) for mean in _lengths(1000, self._mix).mean(axis=0))
         batch = self._batch
         prompts = self._serve(self._full, (PlannedRequest(0.0, prompt, 1),) * 4 * batch)
         full = [step for step in prompts.steps if step.backlog]
@@ -143,7 +147,7 @@ class Bench:
         """All requests are there at once; what counts ends when none waits any more."""
         slots = system.max_num_seqs
         requests = size.backlog_one if slots == 1 else size.backlog_per_slot * slots
-        told = self._serve(system, _backlog(requests))
+        told = self._serve(system, _backlog(requests, self._mix))
         steps = while_waiting(told.steps)
         window_s = steps[-1].end_s
         done = sum(request.last_s <= window_s for request in told.requests)
@@ -171,16 +175,16 @@ class Bench:
         return Server(self._engine, plan, groups_of, SEED).run()
 
 
-def _lengths(count: int) -> Any:
-    return PRESETS[MIX].sample(np.random.default_rng(SEED), count)
+def _lengths(count: int, mix: Mix) -> Any:
+    return mix.sample(np.random.default_rng(SEED), count)
 
 
-def _backlog(count: int) -> Plan:
-    return tuple(PlannedRequest(0.0, *map(int, row)) for row in _lengths(count))
+def _backlog(count: int, mix: Mix) -> Plan:
+    return tuple(PlannedRequest(0.0, *map(int, row)) for row in _lengths(count, mix))
 
 
-def _open_loop(rate_rps: float, load_s: float) -> Plan:
-    return synthetic(steady(rate_rps, load_s), Process.POISSON, PRESETS[MIX], SEED)
+def _open_loop(rate_rps: float, load_s: float, mix: Mix) -> Plan:
+    return synthetic(steady(rate_rps, load_s), Process.POISSON, mix, SEED)
 
 
 def _row(regime: str, system: System, requests: int, used: Utilisation) -> dict[str, Any]:

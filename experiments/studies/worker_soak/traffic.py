@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from autotuner.load.arrivals import Process, bursty
+from autotuner.load.arrivals import bursty
+from autotuner.load.kinds import Process
 from autotuner.load.lengths import PRESETS
 from autotuner.load.plan import (
     Clamp,

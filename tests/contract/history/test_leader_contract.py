@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from autotuner.domain.errors import HistoryError, StaleLeaderError
+from autotuner.domain.errors import HistoryError, StaleGenerationError, StaleLeaderError
 from autotuner.history.engine import open_engine
 from autotuner.history.leader_lock import FileLock, PostgresLock, is_held
 from autotuner.history.store import History
@@ -201,7 +201,8 @@ def test_a_push_that_came_after_all_is_undone(history: History, tried: bool) -> 
     state = woken(history.under(history.begin_term("autotuner", "b:2", START + 1)), now=NOW + 1)
     if tried:
         ours = decide(state, seen(), policy=RULES, now=NOW + 2)
-        state = Tuner(RULES, Scripted()).failed(state, ours, None)  # 409: the late one was faster
+        stale = StaleGenerationError("409")  # the late one was faster
+        state = Tuner(RULES, Scripted()).failed(state, ours, stale, LIVE, NOW + 2)
     late = replace(LIVE, settings=NEW, generation=LIVE.generation + 1)
     decision = decide(state, seen(live=late), policy=RULES, now=NOW + 3)
     assert (decision.action, decision.apply) == (Action.ROLLBACK, OLD)

@@ -11,8 +11,8 @@ import yaml
 
 from autotuner.abtest.design import needed_pairs
 from autotuner.abtest.discovery import level
-from autotuner.commands.experiment_wish import checked, target_named
 from autotuner.config import load_plan, parse_config
+from autotuner.declaring import checked, target_named
 from autotuner.domain.experiment import (
     Design,
     Plan,

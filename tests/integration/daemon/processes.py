@@ -30,7 +30,7 @@ POLICY: dict[str, Any] = {
         "max_pairs": 20, "min_requests_per_slot": 3,
     },
     "proposer": {
-        "kind": "hill-climb", "observe_s": 5, "min_requests": 10, "goal_attainment": 0.98,
+        "kind": "hill-climb", "observe_s": 2, "min_requests": 10, "goal_attainment": 0.98,
         "pause_s": 5, "retry_s": 1,
     },
 }  # fmt: skip

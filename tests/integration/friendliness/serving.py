@@ -22,6 +22,37 @@ SETTINGS: dict[str, Any] = {
 }
 WORKER = {"/admin/settings": SETTINGS, "/metrics": "worker:num_requests_running 1\n"}
 VLLM = {"/metrics": "vllm:num_requests_running 1\n", "/version": {"version": "0.11.0"}}
+PROXIED: dict[str, Any] = {
+    "boot_id": "b",
+    "generation": 2,
+    "applied_at": 1.0,
+    "now": 2.0,
+    "settings": {
+        "max_num_seqs": 20,
+        "max_num_batched_tokens": 2048,
+        "gpu_memory_utilization": 0.91,
+        "kv_cache_dtype": "auto",
+        "max_concurrency": 4096,
+        "max_queue": 256,
+    },
+    "capabilities": {
+        "max_num_seqs": {"type": "int", "min": 1, "max": 128, "live": False},
+        "max_num_batched_tokens": {"type": "int", "min": 1, "max": 1048576, "live": False},
+        "gpu_memory_utilization": {"type": "float", "min": 0.01, "max": 1.0, "live": False},
+        "kv_cache_dtype": {
+            "type": "choice",
+            "values": ["auto", "fp8"],
+            "live": False,
+            "changes_answers": True,
+        },
+        "max_concurrency": {"type": "int", "min": 1, "max": 4096},
+        "max_queue": {"type": "int", "min": 0, "max": 65536},
+    },
+    "restart_s": 41.2,
+    "server": {"kind": "vllm", "version": "0.33.0"},
+    "faults": [],
+}
+PROXY = {"/admin/settings": PROXIED, "/metrics": "proxy:num_requests_running 1\n"}
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from autotuner.cli import app
 from autotuner.history.store import open_history
-from tests.integration.friendliness.serving import SETTINGS, WORKER, serving
+from tests.integration.friendliness.serving import PROXIED, SETTINGS, VLLM, WORKER, serving
 
 pytestmark = pytest.mark.process
 
@@ -26,6 +26,12 @@ POLICY = {
         {"name": "Hot", "series": "temperature_c", "above": 80},
         {"name": "Queue", "series": "running", "above": 80},
     ],
+}
+
+
+PROXY_KNOBS = {
+    "max_num_seqs": {"levels": [16, 64], "live": False, "memory": "working"},
+    "max_concurrency": {"levels": [8, 64, 4096]},
 }
 
 
@@ -126,3 +132,30 @@ def test_without_a_configuration_it_says_how_to_make_one(tmp_path: Path) -> None
     done = CliRunner().invoke(app, ["doctor", "-c", str(tmp_path / "absent.yaml")])
     assert done.exit_code == 1
     assert "autotuner init" in done.output
+
+
+def test_a_server_without_the_proxy_fails_with_the_way_to_it(home: Home) -> None:
+    with serving(VLLM) as url:
+        found, status = home.check(url)
+    assert status == 1
+    assert found["target a"]["told"].startswith(f"{url} is a plain vLLM server")
+    assert f"autotuner init --url {url}" in found["target a"]["fix"]
+
+
+def test_a_proxy_in_front_of_a_speculating_server(home: Home) -> None:
+    home.policy |= {"slo": {"ttft_s": 0.05, "gap_max_s": 0.2}, "knobs": PROXY_KNOBS}
+    told = {**PROXIED, "now": time.time()}
+    metrics = (
+        "proxy:generation_tokens_total 2100\n"
+        'proxy:time_to_first_token_seconds_bucket{le="0.1"} 100\n'
+        'proxy:time_to_first_token_seconds_bucket{le="+Inf"} 100\n'
+        'proxy:inter_token_latency_seconds_bucket{le="+Inf"} 1000\n'
+        "vllm:spec_decode_num_drafts_total 900\n"
+        "vllm:num_requests_running 1\n"
+    )
+    with serving({"/admin/settings": told, "/metrics": metrics}) as url:
+        found, status = home.check(url)
+    assert status == 0, found
+    assert "ttft_s ≤ 0.05 s (0 s to 0.1 s)" in found["buckets a"]["told"]
+    assert "2.0 tokens on average (speculative decoding)" in found["gaps a"]["told"]
+    assert "slo.gap_max_s=0.2" in found["gaps a"]["told"]

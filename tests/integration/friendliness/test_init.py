@@ -16,7 +16,12 @@ from typer.testing import CliRunner, Result
 from autotuner.cli import app
 from autotuner.config import load_config, load_policy
 from autotuner.domain.errors import AutotunerError
-from tests.integration.friendliness.serving import SETTINGS, VLLM, WORKER, serving
+from autotuner.onboarding.front_text import front_text
+from autotuner.proxy.config import load_proxy_config
+from autotuner.resources import resource_folder
+from autotuner.targets.bodies import SettingsBody
+from autotuner.targets.capabilities import check_space
+from tests.integration.friendliness.serving import PROXIED, PROXY, SETTINGS, VLLM, WORKER, serving
 
 pytestmark = pytest.mark.process
 
@@ -65,13 +70,60 @@ def test_json_is_all_there_is_on_the_standard_output() -> None:
     assert told["next"] == "autotuner run --config autotuner.yaml"
 
 
-def test_vllm_is_recognised_and_not_promised(folder: Path) -> None:
+def test_vllm_gets_a_proxy_in_front(folder: Path) -> None:
     with serving(VLLM) as url:
         told = json.loads(init("--url", url, "--json").stdout)
-    assert (told["kind"], told["version"], told["tunable"]) == ("vllm", "0.11.0", False)
-    assert "tuning of vLLM is not built in yet" in told["note"]
-    assert told["written"] == ["autotuner.yaml"]
-    assert load_config(folder / "autotuner.yaml").targets[0].mode == "paused"
+    assert (told["kind"], told["version"], told["tunable"]) == ("vllm", "0.11.0", True)
+    assert "this is vLLM 0.11.0, which changes none of its settings" in told["note"]
+    assert told["written"] == ["autotuner.yaml", "policy.yaml", "proxy.yaml"]
+    assert told["next"] == "autotuner proxy --config proxy.yaml"
+    target = load_config(folder / "autotuner.yaml").targets[0]
+    assert (target.url, target.mode) == ("http://127.0.0.1:9180", "active")
+    proxy = load_proxy_config(folder / "proxy.yaml")
+    assert proxy.engine is not None
+    assert (proxy.engine.kind, proxy.engine.url, proxy.listen.port) == ("vllm", url, 9180)
+    policy = load_policy("policy.yaml", folder)
+    assert set(policy.knobs) == {"max_concurrency", "max_queue"}
+    assert policy.proposer.kind == "tpe"
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+def test_the_way_to_hand_the_server_over_is_a_configuration_too(kind: str, folder: Path) -> None:
+    _, below = front_text("http://127.0.0.1:8000", kind).split("# engine:\n")
+    handed = "".join(line.removeprefix("# ") + "\n" for line in below.splitlines())
+    (folder / "proxy.yaml").write_text(f"listen: {{port: 9180}}\nengine:\n{handed}")
+    engine = load_proxy_config(folder / "proxy.yaml").engine
+    assert engine is not None
+    shipped = load_policy(kind, resource_folder("policies")).knobs
+    assert set(engine.settings) == {n for n, knob in shipped.items() if not knob.live}
+
+
+def test_a_proxy_gets_the_policy_of_the_server_behind_it(folder: Path) -> None:
+    with serving(PROXY) as url:
+        done = init("--url", url)
+    assert done.exit_code == 0, done.output
+    assert "autotuner proxy in front of vLLM 0.33.0" in done.output
+    assert load_config(folder / "autotuner.yaml").targets[0].url == url
+    policy = load_policy("policy.yaml", folder)
+    seqs, share = policy.knobs["max_num_seqs"], policy.knobs["gpu_memory_utilization"]
+    assert (seqs.live, seqs.memory, seqs.max_step) == (False, "working", 3)
+    assert seqs.levels == [16, 20, 32, 64, 96, 128]
+    assert (share.memory, 0.9 in share.levels, 0.91 in share.levels) == ("reserved", True, True)
+    assert policy.constraints == ("max_num_seqs <= max_num_batched_tokens",)
+    assert "kv_cache_dtype" not in policy.knobs  # offered, but it changes answers: a comment
+    assert "# kv_cache_dtype:" in (folder / "policy.yaml").read_text()
+    assert [rail.measure for rail in policy.experiment.guardrails] == ["error_share", "e2el_p95"]
+    check_space(policy.space(), SettingsBody.model_validate(PROXIED).offered())
+
+
+def test_what_is_neither_vllm_nor_sglang_gets_the_live_knobs(folder: Path) -> None:
+    live = {k: v for k, v in PROXIED["capabilities"].items() if k.startswith("max_concurrency")}
+    told = {**PROXIED, "capabilities": live, "server": {"kind": "openai"}}
+    with serving({"/admin/settings": told}) as url:
+        assert init("--url", url).exit_code == 0
+    policy = load_policy("policy.yaml", folder)
+    assert set(policy.knobs) == {"max_concurrency"}
+    assert policy.constraints == ()
 
 
 def test_a_token_is_asked_for_and_taken(folder: Path) -> None:
@@ -85,7 +137,7 @@ def test_a_token_is_asked_for_and_taken(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("pages", "told"),
     [
-        ({"/": "hello"}, "not as the bundled worker, vLLM or SGLang do"),
+        ({"/": "hello"}, "not as the bundled worker, the proxy, vLLM or SGLang do"),
         ({"/admin/settings": {**SETTINGS, "generation": 0}}, "no usable answer"),
     ],
 )

@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from autotuner.instruments import Instruments
-from autotuner.worker.feedback import FeedbackLog
+from autotuner.fronts.feedback import FeedbackLog
 from autotuner.worker.fleet_metrics import FleetMetrics
 from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.observability import Buckets, WorkerMetrics

@@ -30,7 +30,7 @@ def served(sources: Sources, guard: Guard, clock: Callable[[], float]) -> Iterat
     """The base URL of the daemon's HTTP, whose page tells the time by `clock`."""
     routers = [session_routes(guard), pages_router(sources, guard, clock)]
     app = create_app(CollectorRegistry(), lambda: (True, {}), routers, guard)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -7,10 +7,19 @@ import stat
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
-from autotuner.commands.service_install import service_app
-from autotuner.commands.unit_files import UNITS, Layout, is_untouched, unit_text
+from autotuner.commands.service_install import carry_out, consent, service_app
+from autotuner.commands.unit_files import (
+    UNITS,
+    Fate,
+    File,
+    Layout,
+    files,
+    is_untouched,
+    unit_text,
+)
 from autotuner.config import load_config
 from autotuner.domain.errors import ConfigError
 
@@ -32,7 +41,7 @@ def paths(folder: Path) -> set[str]:
 CREDENTIAL = "etc/autotuner/credentials/admin-token"
 CONFIG = "etc/autotuner/autotuner.yaml"
 UNIT = "etc/systemd/system/autotuner.service"
-ALL = {CREDENTIAL, CONFIG, UNIT, "etc/systemd/system/autotuner-worker@.service"}
+ALL = {CREDENTIAL, CONFIG, *(f"etc/systemd/system/{name}" for name in UNITS)}
 
 
 def test_into_a_folder(tmp_path: Path) -> None:
@@ -58,7 +67,7 @@ def test_a_second_time_changes_nothing(tmp_path: Path) -> None:
     done("install", "--prefix", str(tmp_path))
     token = (tmp_path / CREDENTIAL).read_text()
     told = done("install", "--prefix", str(tmp_path))
-    assert told.count("unchanged: ") == 3
+    assert told.count("unchanged: ") == len(ALL) - 1
     assert "kept: " in told
     assert (tmp_path / CREDENTIAL).read_text() == token
 
@@ -78,7 +87,8 @@ def test_what_a_person_changed_is_kept_until_forced(tmp_path: Path, path: str) -
 
 def test_an_older_versions_unit_is_written_anew(tmp_path: Path) -> None:
     done("install", "--prefix", str(tmp_path), "--config", "/etc/autotuner/old.yaml")
-    assert f"written: {tmp_path / UNIT}" in done("install", "--prefix", str(tmp_path))
+    assert f"would be written: {tmp_path / UNIT}" in done("install", "--prefix", str(tmp_path))
+    assert "old.yaml" not in (tmp_path / UNIT).read_text()
 
 
 def test_the_account_and_the_configuration_can_be_chosen(tmp_path: Path) -> None:
@@ -112,6 +122,39 @@ def test_status_tells_what_is_installed(tmp_path: Path) -> None:
     text = (tmp_path / UNIT).read_text().partition("\n")[2].replace("RestartSec=15", "RestartSec=9")
     (tmp_path / UNIT).write_text(text)
     assert states()[UNITS[0]] == "installed, changed by hand"
+
+
+def plan_in(folder: Path) -> list[tuple[File, Fate]]:
+    layout = Layout(Path("/usr/bin/autotuner"), prefix=folder)
+    return [(file, file.fate(force=False)) for file in files(layout)]
+
+
+def test_this_machine_is_changed_only_after_a_yes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--yes: needed"):
+        carry_out(plan_in(tmp_path), consent(Path("/"), [], yes=False, terminal=False))
+    assert paths(tmp_path) == set()
+    carry_out(plan_in(tmp_path), consent(Path("/"), [], yes=True, terminal=False))
+    assert paths(tmp_path) == ALL
+    # A second time there is nothing to ask about.
+    carry_out(plan_in(tmp_path), consent(Path("/"), [], yes=False, terminal=False))
+
+
+@pytest.mark.parametrize(("answer", "there"), [("n\n", set()), ("\n", set()), ("y\n", ALL)])
+def test_a_person_is_shown_what_would_be_written_and_asked(
+    tmp_path: Path, answer: str, there: set[str]
+) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def ask() -> None:
+        carry_out(plan_in(tmp_path), consent(Path("/"), ["systemctl x"], yes=False, terminal=True))
+
+    result = CliRunner().invoke(app, [], input=answer)
+    shown, _, rest = result.stdout.partition("Write them")
+    assert shown.count("would be written: ") == len(ALL)
+    assert rest.startswith(" and run systemctl x?")
+    assert result.exit_code == (0 if there else 1)
+    assert paths(tmp_path) == there
 
 
 def refused(*words: str) -> str:

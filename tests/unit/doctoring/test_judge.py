@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from packaging.requirements import Requirement
 
 from autotuner.doctoring import judge
 from autotuner.doctoring.finding import Finding, Level, counts, failed, warned, well
 from autotuner.doctoring.judge import PortState
+from autotuner.domain.telemetry import Histogram, Snapshot
 
 
 @pytest.mark.parametrize(
@@ -112,3 +115,27 @@ def test_counts_and_keys_are_stable() -> None:
         "told": "y",
         "fix": "z",
     }
+
+
+COARSE = Snapshot(1.0, histograms={"ttft_s": Histogram((0.1, 0.4, math.inf), (1, 2, 2), 0.3)})
+
+
+def test_a_promise_inside_of_a_wide_bucket_is_a_warning() -> None:
+    found = judge.buckets("a", COARSE, {"ttft_s": 0.05, "tpot_s": 0.1, "e2el_s": None})
+    assert found is not None
+    assert (found.check, found.level) == ("buckets a", Level.WARN)
+    assert "ttft_s ≤ 0.05 s (0 s to 0.1 s)" in found.told
+    assert judge.buckets("a", COARSE, {"ttft_s": 0.4}) is None
+
+
+def test_gaps_that_are_no_tokens_warn_only_where_the_policy_looks_at_them() -> None:
+    several = Snapshot(1.0, {"spec_drafts": 5.0}, {"tokens_per_event": 2.6})
+    warned_of = judge.gaps("a", several, ["slo.gap_max_s=0.1"])
+    assert warned_of is not None
+    assert warned_of.level is Level.WARN
+    assert "2.6 tokens" in warned_of.told
+    assert "the policy goes by slo.gap_max_s=0.1" in warned_of.told
+    merely = judge.gaps("a", several, [])
+    assert merely is not None
+    assert merely.level is Level.OK
+    assert judge.gaps("a", Snapshot(1.0, {}, {"tokens_per_event": 1.0}), ["x"]) is None

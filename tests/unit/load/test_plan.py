@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from autotuner.domain.errors import ConfigError
-from autotuner.load.arrivals import Process, steady
+from autotuner.load.arrivals import steady
+from autotuner.load.kinds import Process
 from autotuner.load.lengths import PRESETS
 from autotuner.load.plan import (
     Clamp,

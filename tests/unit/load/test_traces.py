@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from autotuner.domain.errors import ConfigError
-from autotuner.load.traces import TraceFormat, read_trace
+from autotuner.load.kinds import TraceFormat
+from autotuner.load.traces import read_trace
 
 SHARED = Path(
     os.environ.get("AUTOTUNER_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data")

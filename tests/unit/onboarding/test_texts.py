@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autotuner.config import parse_config, parse_policy
+from autotuner.abtest.planning import restarts_fit, with_restarts
+from autotuner.config import load_policy, parse_config, parse_policy
 from autotuner.onboarding.levels import SloHint, knob_lines
 from autotuner.onboarding.texts import Wanted, config_text, policy_text
+from autotuner.resources import resource_folder
 from autotuner.targets.capabilities import Capability, Choices, IntRange, check_space
 
 OFFERED = {
@@ -57,4 +59,41 @@ def test_a_configuration_keeps_odd_words() -> None:
 def test_a_server_that_cannot_be_tuned_yet_is_paused_and_says_so() -> None:
     text = config_text(replace(WANTED, tunable=False, server="vLLM", policy="default"))
     assert parse_config(yaml.safe_load(text)).targets[0].mode == "paused"
-    assert "This is vLLM, whose tuning is not built in yet" in text
+    assert "This is vLLM without `autotuner proxy` in front of it" in text
+
+
+ENGINE = {
+    "max_num_seqs": Capability(IntRange(1, 256), live=False),
+    "max_num_batched_tokens": Capability(IntRange(1, 8192), live=False),
+    "max_concurrency": Capability(IntRange(1, 4096)),
+}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_policy_of_a_proxied_server_says_what_its_knobs_owe_each_other(quick: bool) -> None:
+    shipped = load_policy("vllm", resource_folder("policies"))
+    lines = knob_lines(ENGINE, {"max_num_seqs": 256}, shipped.knobs)
+    wanted = replace(WANTED, quick=quick, proxied=True, server="vLLM")
+    policy = parse_policy(yaml.safe_load(policy_text(wanted, lines, shipped.constraints)))
+    assert policy.constraints == shipped.constraints
+    assert policy.knobs["max_num_seqs"].memory == "working"
+    assert policy.knobs["max_concurrency"].live
+    assert policy.proposer.kind == "tpe"
+    # Ten restarts to a slot, seven pairs: half a minute fits even into quick tests.
+    plan = policy.experiment.to_domain()
+    assert restarts_fit(with_restarts(plan, 30.0), plan.budget_s) is None
+
+
+def test_live_knobs_alone_keep_the_usual_slots() -> None:
+    live = {"max_concurrency": ENGINE["max_concurrency"]}
+    shipped = load_policy("vllm", resource_folder("policies"))
+    text = policy_text(replace(WANTED, proxied=True), knob_lines(live, {}, shipped.knobs))
+    assert parse_policy(yaml.safe_load(text)).experiment.slot_s == 60
+
+
+def test_a_promise_by_the_mean_gap_says_why() -> None:
+    slo = SloHint(1.5, 0.15, tpot_s=0.03, doubts=("an event has 3.0 tokens",))
+    text = policy_text(replace(WANTED, slo=slo), knob_lines(OFFERED, {}))
+    policy = parse_policy(yaml.safe_load(text))
+    assert (policy.slo.tpot_s, policy.slo.gap_max_s) == (0.03, None)
+    assert "# Mind: an event has 3.0 tokens." in text

@@ -4,7 +4,7 @@ import pytest
 
 from autotuner.domain.errors import ConfigError
 from autotuner.domain.knobs import Knob, KnobSpace, Value
-from autotuner.targets.capabilities import Capability, Choices, IntRange, check_space
+from autotuner.targets.capabilities import Capability, Choices, FloatRange, IntRange, check_space
 
 OFFERED = {
     "max_num_seqs": Capability(IntRange(1, 64)),
@@ -53,6 +53,13 @@ def test_what_the_target_can_not_do_names_the_knob_and_the_fix(knob: Knob, said:
 @pytest.mark.parametrize("value", [True, 1.5, "8", 0, 65])
 def test_only_whole_numbers_in_range_are_accepted(value: Value) -> None:
     assert not IntRange(1, 64).accepts(value)
+
+
+@pytest.mark.parametrize(("value", "taken"), [(0.5, True), (1, True), (0.4, False), (True, False)])
+def test_numbers_in_range_are_accepted_whole_or_not(value: Value, taken: bool) -> None:
+    share = FloatRange(0.5, 1.0)
+    assert share.accepts(value) == taken
+    assert share.describe() == "numbers from 0.5 to 1"
 
 
 def test_true_is_not_one() -> None:

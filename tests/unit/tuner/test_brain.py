@@ -14,9 +14,13 @@ from autotuner.domain.ports import LiveSettings
 from autotuner.tuner import Action, Decision, Observation, Tuner, TunerState
 from tests.unit.tuner.world import (
     FAR,
+    LIVE,
     NEW,
+    NOW,
     OLD,
     RULES,
+    TOO_MANY,
+    UNANSWERED,
     Scripted,
     decide,
     play,
@@ -158,7 +162,7 @@ def test_a_refused_candidate_is_quarantined_and_the_incumbent_settled() -> None:
     tuner = Tuner(RULES, Scripted())
     before = state()
     decision = tuner.decide(before, seen(), 1000.0)
-    after = tuner.failed(before, decision, refused="seqs=8: too many")
+    after = tuner.failed(before, decision, TOO_MANY, LIVE, NOW)
     assert NEW.digest in after.quarantined
     assert after.experiment is None
     assert after.unsettled
@@ -168,7 +172,7 @@ def test_an_unknown_start_is_forgotten_and_the_incumbent_settled() -> None:
     tuner = Tuner(RULES, Scripted())
     before = state()
     decision = tuner.decide(before, seen(), 1000.0)
-    after = tuner.failed(before, decision, refused=None)
+    after = tuner.failed(before, decision, UNANSWERED, LIVE, NOW)
     assert after.experiment is None
     assert after.unsettled
     assert after.unconfirmed == decision.apply
@@ -178,7 +182,7 @@ def test_a_test_survives_a_slot_that_could_not_be_applied() -> None:
     tuner, running = Tuner(RULES, Scripted()), started()
     assert running.experiment is not None
     decision = Decision(Action.CONTINUE, "next slot", running, apply=NEW, opens_slot=True)
-    after = tuner.failed(running, decision, refused=None)
+    after = tuner.failed(running, decision, UNANSWERED, LIVE, NOW)
     assert after.experiment == running.experiment
     assert after.unconfirmed == NEW
 

@@ -11,10 +11,13 @@ from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LiveSettings
 from autotuner.tuner import Action, Fdr, Observation, Rules, Tuner, TunerState
 from tests.unit.tuner.world import (
+    LIVE,
     NEW,
     NOW,
     OLD,
     PLAN,
+    TOO_MANY,
+    UNANSWERED,
     Scripted,
     decide,
     ended,
@@ -109,9 +112,9 @@ def test_a_confirm_run_that_was_cut_short_is_not_repeated() -> None:
 def test_a_start_that_may_not_have_reached_the_target_is_tried_again() -> None:
     known = state(to_confirm=ended(Verdict.ACCEPTED))
     decision = decide(known, seen(), policy=TWICE)
-    after = Tuner(TWICE, Scripted()).failed(known, decision, refused=None)
+    after = Tuner(TWICE, Scripted()).failed(known, decision, UNANSWERED, LIVE, NOW)
     assert after.to_confirm is not None
-    refused = Tuner(TWICE, Scripted()).failed(known, decision, refused="seqs=8: too many")
+    refused = Tuner(TWICE, Scripted()).failed(known, decision, TOO_MANY, LIVE, NOW)
     assert refused.to_confirm is None
     assert NEW.digest in refused.quarantined
 

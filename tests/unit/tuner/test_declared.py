@@ -21,6 +21,7 @@ from tests.unit.tuner.world import (
     NOW,
     OLD,
     PLAN,
+    TOO_MANY,
     Scripted,
     asked,
     decide,
@@ -160,7 +161,7 @@ def test_a_split_starts_with_both_lanes_told() -> None:
 def test_a_refused_a_a_does_not_ban_what_runs() -> None:
     known = state()
     decision = decide(known, seen(declared=asked()))
-    after = Tuner(rules(), Scripted()).failed(known, decision, refused="out of memory")
+    after = Tuner(rules(), Scripted()).failed(known, decision, TOO_MANY, LIVE, NOW)
     assert after.quarantined == {}
     assert after.unsettled
 

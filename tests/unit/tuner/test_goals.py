@@ -175,10 +175,11 @@ def test_a_restart_that_ends_after_the_load_moved_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("took_s", "offer"),
-    [(100.0, FOUR), (math.nan, FOUR), (200.0, TWO.with_values(seqs=8))],
+    [(5.0, FOUR), (math.nan, FOUR), (200.0, TWO.with_values(seqs=8))],
 )
 def test_a_change_that_is_quick_or_live_is_tested(took_s: float, offer: Settings) -> None:
-    rules, world = replace(RULES, space=SPACE), seen(LIVE, steady_for_s=120.0)
+    rules = replace(RULES, space=SPACE, plan=replace(PLAN, max_pairs=30))
+    world = seen(LIVE, steady_for_s=3600.0)
     decision = decide(known(rebuild_s=took_s), world, Scripted(offer), rules)
     assert decision.action is Action.START
 

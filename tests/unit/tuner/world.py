@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from autotuner.abtest import switchback
 from autotuner.domain.declaration import Declaration
+from autotuner.domain.errors import SettingsRefusedError, TargetUnavailableError
 from autotuner.domain.experiment import Conclusion, Experiment, Plan, Verdict
 from autotuner.domain.knobs import Knob, KnobSpace, Settings, Value
 from autotuner.domain.ports import LiveSettings, Proposal, ProposalContext, Workload
@@ -24,6 +25,8 @@ PLAN = Plan(
 RULES = Rules("t", SPACE, SLO(ttft_s=1.0), PLAN, min_requests=10, pause_s=60, retry_s=300)
 LIVE = LiveSettings(OLD, 1, "boot", 0.0, 100.0)
 NOW = 1000.0
+TOO_MANY = SettingsRefusedError("seqs=8: too many")
+UNANSWERED = TargetUnavailableError("no answer")
 
 
 @dataclass

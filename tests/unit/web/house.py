@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 
+from autotuner.config import parse_config
 from autotuner.config.listen import ListenConfig
 from autotuner.domain.experiment import Plan, Verdict
 from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast, ForecastPoint
@@ -27,6 +28,9 @@ from tests.integration.commands.support import closed, experiment
 BASE = "http://localhost"
 ACT = {"X-Autotuner": "1"}
 NOW = 2_000_000_000.0
+CONFIG = parse_config(
+    {"targets": [{"name": name, "url": "http://127.0.0.1:9"} for name in ("chat", "new")]}
+)
 LIVE = Settings({"max_num_seqs": 16, "batch_timeout_ms": 0})
 
 
@@ -39,7 +43,7 @@ def history_in(folder: Path) -> History:
 
 def app_of(history: History, guard: Guard | None = None, live: Live = nobody) -> FastAPI:
     guard = guard or Guard()
-    sources = Sources(history, live)
+    sources = Sources(history, live, configured=lambda: CONFIG.targets)
     routers = [read_routes(sources, guard), act_routes(sources, guard), session_routes(guard)]
     return create_app(CollectorRegistry(), lambda: (True, {}), routers, guard)
 

@@ -215,7 +215,7 @@ def test_openapi_describes_every_route_and_its_failures(client: TestClient) -> N
     told = client.get(f"{API}/openapi.json").json()
     assert "HTTPBearer" in told["components"]["securitySchemes"]
     operations = [one for path in told["paths"].values() for one in path.values()]
-    assert len(operations) == 18
+    assert len(operations) == 20
     for operation in operations:
         assert operation["description"]
         assert {"401", "422", "503"} <= set(operation["responses"])

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from autotuner.config import parse_config
-from autotuner.config.listen import is_loopback
 from autotuner.domain.errors import ConfigError
+from autotuner.fronts.loopback import is_loopback
 
 TARGETS = [{"name": "chat", "url": "http://127.0.0.1:1"}]
 

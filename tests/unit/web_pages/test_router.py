@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
+from html import unescape
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -162,9 +165,13 @@ def test_a_history_that_does_not_answer_is_a_page(own: History, tmp_path: Path) 
 def test_nobody_comes_in_without_a_token(own: History, tmp_path: Path) -> None:
     guard, tokens = tokens_in(tmp_path)
     client = client_of(own, guard)
-    for path in ("/", "/targets/chat", "/experiments/exp-000102", "/targets/chat/pause"):
+    assert client.get("/").headers["location"] == "/login"
+    for path in ("/targets/chat", "/experiments/exp-000102", "/targets/chat/pause"):
         answer = client.get(path)
-        assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+        assert answer.status_code == 303
+        assert answer.headers["location"] == f"/login?back={quote(path, safe='')}"
+    acting = client.post("/targets/chat/pause", headers=FORM)
+    assert (acting.status_code, acting.headers["location"]) == (303, "/login")
     login = client.get("/login")
     assert "Paste your token" in page_of(login, 200)
     assert "Fleet" not in read(login.text).words
@@ -177,6 +184,59 @@ def test_nobody_comes_in_without_a_token(own: History, tmp_path: Path) -> None:
     assert client.post("/logout", data={"x": "1"}, headers=FORM).headers["location"] == "/login"
     assert client.get("/").status_code == 303
     assert asked(own) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/experiments?target=chat&text=a%20b", "/targets/b%C3%BCro%20%3F%26", "/alerts"]
+)
+def test_a_login_leads_back_to_the_page_that_was_asked_for(
+    own: History, tmp_path: Path, path: str
+) -> None:
+    guard, tokens = tokens_in(tmp_path)
+    client = client_of(own, guard)
+    login = client.get(path).headers["location"]
+    assert fields_of(client.get(login).text)["back"] == path
+    # A wrong token in between does not lose the way.
+    wrong = {"token": "att_wrong", "back": path}
+    again = client.post("/login", data=wrong, headers=FORM).headers["location"]
+    told = client.get(again).text
+    assert "not known" in read(told).words
+    right = {"token": tokens["vic"], "back": fields_of(told)["back"]}
+    answer = client.post("/login", data=right, headers=FORM)
+    assert (answer.status_code, answer.headers["location"]) == (303, path)
+
+
+ELSEWHERE = [
+    "https://elsewhere.example/", "http:elsewhere.example", "//elsewhere.example",
+    "///elsewhere.example", "/\\elsewhere.example", "\\\\elsewhere.example", "/x\\..\\..\\y",
+    "/\t/elsewhere.example", "\t//elsewhere.example", "/\n/elsewhere.example", "javascript:alert(1)",
+    "elsewhere.example", "", "/" + "x" * 3000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("back", ELSEWHERE)
+def test_a_login_leads_nowhere_else(own: History, tmp_path: Path, back: str) -> None:
+    guard, tokens = tokens_in(tmp_path)
+    client = client_of(own, guard)
+    login = client.get("/login", params={"back": back})
+    assert "back" not in fields_of(login.text)
+    wrong = client.post("/login", data={"token": "x", "back": back}, headers=FORM)
+    assert wrong.headers["location"] == "/login?failed=1"
+    answer = client.post("/login", data={"token": tokens["vic"], "back": back}, headers=FORM)
+    assert answer.headers["location"] == "/"
+
+
+def test_without_tokens_the_login_leads_on(own: History) -> None:
+    client = client_of(own)
+    assert client.get("/login?back=/alerts").headers["location"] == "/alerts"
+    assert client.get("/login?back=//elsewhere.example").headers["location"] == "/"
+
+
+def fields_of(page: str) -> dict[str, str]:
+    """The login form's hidden fields."""
+    form = page.partition('action="/login"')[2].partition("</form>")[0]
+    found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form)
+    return {name: unescape(value) for name, value in found}
 
 
 def test_the_theme_is_kept_and_leads_nowhere_else(own: History) -> None:

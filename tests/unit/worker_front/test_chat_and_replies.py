@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
+from autotuner.fronts.errors import engine_gone
 from autotuner.worker.answer import Piece
 from autotuner.worker.chat_template import ChatTemplate, ChatTemplateError
 from autotuner.worker.engine_client import Backoff
 from autotuner.worker.engine_options import EngineOptions
-from autotuner.worker.errors import engine_gone
-from autotuner.worker.options import WorkerOptionError, WorkerOptions, is_loopback
+from autotuner.worker.options import WorkerOptionError, WorkerOptions
 from autotuner.worker.pipeline.options import PipelineOptions
 from autotuner.worker.replies import EventWriter, Kind, Reply, usage_body
 
@@ -96,18 +96,6 @@ def test_a_failure_in_a_stream_is_an_error_event() -> None:
 def test_restarts_wait_longer_and_longer_up_to_a_bound() -> None:
     backoff = Backoff(first_s=0.5, most_s=3.0)
     assert [backoff.delay_s(n) for n in (1, 2, 3, 4, 5000)] == [0.5, 1.0, 2.0, 3.0, 3.0]
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "localhost"])
-def test_loopback(host: str) -> None:
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1", "example.org", ""]
-)
-def test_not_loopback(host: str) -> None:
-    assert not is_loopback(host)
 
 
 def test_an_open_worker_needs_a_token() -> None:

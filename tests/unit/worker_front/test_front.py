@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from autotuner.worker.errors import ApiError
+from autotuner.fronts.errors import ApiError
 from autotuner.worker.front import Clocks, Front, FrontLimits
 from autotuner.worker.live_settings import InForce, LiveSettings
 from autotuner.worker.messages import (

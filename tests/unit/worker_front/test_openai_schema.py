@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from autotuner.worker.errors import ApiError
-from autotuner.worker.openai_schema import ChatBody, CompletionBody, check_model, parse
+from autotuner.fronts.bodies import parse
+from autotuner.fronts.errors import ApiError
+from autotuner.worker.openai_schema import ChatBody, CompletionBody, check_model
 from autotuner.worker.pipeline.assemble import assemble
 from autotuner.worker.request_state import Arrival
 

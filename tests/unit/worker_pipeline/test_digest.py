@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.worker.errors import ApiError
+from autotuner.fronts.errors import ApiError
 from autotuner.worker.pipeline.digest import check_digest, parse_digests
 
 BODY = b'{"hello": "world"}'

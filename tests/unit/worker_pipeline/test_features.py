@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.worker.openai_schema import ChatBody, CompletionBody, parse
+from autotuner.fronts.bodies import parse
+from autotuner.worker.openai_schema import ChatBody, CompletionBody
 from autotuner.worker.pipeline.feature_log import FeatureLog
 from autotuner.worker.pipeline.features import (
     COLUMNS,

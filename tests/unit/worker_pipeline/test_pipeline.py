@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from autotuner.fronts.errors import ApiError
 from autotuner.worker.chat_template import ChatTemplate
-from autotuner.worker.errors import ApiError
 from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.pipeline.feature_log import FeatureLog
 from autotuner.worker.pipeline.metrics import STAGES, Stage

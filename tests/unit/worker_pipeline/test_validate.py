@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.worker.errors import ApiError
+from autotuner.fronts.errors import ApiError
 from autotuner.worker.openai_schema import ChatBody, CompletionBody
 from autotuner.worker.pipeline.surrogates import without_lone_surrogates
 from autotuner.worker.pipeline.validate import validate

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from autotuner.worker.errors import ApiError
+from autotuner.fronts.errors import ApiError
 from autotuner.worker.messages import AddRequest, ScoreOutput, ScoreRequest, TokenOutput
 from autotuner.worker.probe.live_model import FrontModel
 from tests.unit.worker_front.test_front import House

@@ -12,8 +12,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CollectorRegistry
 
+from autotuner.fronts.errors import ApiError
 from autotuner.worker.admin_probe import MAX_BODY_BYTES, probe_routes
-from autotuner.worker.errors import ApiError
 from autotuner.worker.messages import ScoreOutput
 from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.probe.metrics import ProbeMetrics

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from autotuner.worker.errors import ApiError
+from autotuner.fronts.errors import ApiError
 from autotuner.worker.messages import ScoreOutput
 from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.probe.golden import GoldenError

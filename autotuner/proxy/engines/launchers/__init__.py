@@ -1,0 +1,1 @@
+"""The ways to run a server: a command of our own, a systemd unit, a Kubernetes Deployment."""

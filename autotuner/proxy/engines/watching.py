@@ -1,0 +1,178 @@
+"""Looks after the server: deaths, restarts and edits by others, silence; brings it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from autotuner.proxy.engines.client import Client, CompletionError
+from autotuner.proxy.engines.clock import Clock
+from autotuner.proxy.engines.faults import Death
+from autotuner.proxy.engines.launchers.port import Launcher, LaunchError, State
+from autotuner.proxy.engines.record import Standing
+from autotuner.proxy.engines.safety import after_death, wait_s
+from autotuner.proxy.engines.site import Site
+from autotuner.proxy.engines.starting import Starter, Up
+from autotuner.proxy.ports import EngineEvent, EngineFailedError, Fault, Value
+
+_HEALTH_S = 5.0  # chosen: for one answer of /health
+_COMPLETION_S = 30.0  # chosen: for the one completion that decides whether it hangs
+_READ_EVERY_S = 30.0  # chosen: how soon an edit without a restart is seen
+
+OnEvent = Callable[[EngineEvent], None]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """`healthy_s` makes settings safe; after `hung_s` without an answer the server is restarted."""
+
+    healthy_s: float = 120.0
+    hung_s: float = 60.0
+
+
+class Watcher:
+    """`look` is one look; whoever calls it keeps changes and looks apart."""
+
+    def __init__(
+        self,
+        site: Site,
+        starter: Starter,
+        launcher: Launcher,
+        client: Client,
+        clock: Clock,
+        patience: Patience,
+    ) -> None:
+        self._site, self._starter, self._launcher = site, starter, launcher
+        self._client, self._clock, self._patience = client, clock, patience
+        self._silent_since: float | None = None
+        self._read_at = 0.0
+        self._tries = 0
+        self._next_try = 0.0
+
+    async def look(self, on_event: OnEvent) -> None:
+        if self._site.outage is not None or self._site.active is None:
+            await self.bring_back(on_event)
+            return
+        standing = self._site.active
+        state = await self._state(standing)
+        if state is None:  # its keeper does not answer; the server may
+            await self._listen(standing, on_event)
+        elif not state.running or (state.exit is not None and state.identity != standing.identity):
+            found = await self._starter.why(standing.place, standing.identity, was_ready=True)
+            await self._died(found, on_event)
+        elif state.identity != standing.identity:
+            await self._replaced(standing, on_event)
+        else:
+            await self._listen(standing, on_event)
+
+    async def bring_back(self, on_event: OnEvent) -> None:
+        """One try to have a server again, if its time has come."""
+        if self._clock.now() < self._next_try:
+            return
+        site, wanted = self._site, self._site.track.current
+        settings = after_death(site.track, self._tries)
+        try:
+            site.intend(Standing(site.place, settings))
+            await self._starter.end(site.place)
+            up = await self._starter.up(site.place, settings)
+        except (EngineFailedError, OSError) as problem:
+            self._tries += 1
+            self._next_try = self._clock.now() + wait_s(self._tries)
+            site.down(f"the server does not start, try {self._tries}: {problem}")
+            return
+        self._serve(up)
+        if settings == wanted:
+            on_event(EngineEvent("restarted", None, "started again with the same settings"))
+        else:
+            on_event(EngineEvent("edited", None, f"back at {_told(settings)}"))
+
+    async def _died(self, found: Death, on_event: OnEvent) -> None:
+        self._site.down(f"the server died ({found.fault}): {found.message}")
+        self._tries, self._next_try = 0, 0.0
+        on_event(EngineEvent("died", found.fault, found.message))
+        await self.bring_back(on_event)
+
+    async def _replaced(self, standing: Standing, on_event: OnEvent) -> None:
+        """Somebody restarted it; what runs now is taken as it is."""
+        self._site.down("the server was restarted by others and is not ready yet")
+        try:
+            up = await self._starter.ready(standing.place, standing.settings)
+        except EngineFailedError as problem:
+            await self._died(Death(problem.fault, problem.message), on_event)
+            return
+        self._take(standing, up, on_event, restarted=True)
+
+    async def _listen(self, standing: Standing, on_event: OnEvent) -> None:
+        now = self._clock.now()
+        if await self._client.healthy(standing.place.url, _HEALTH_S):
+            self._silent_since = None
+            self._site.ripen(self._patience.healthy_s)
+            if now >= self._read_at:
+                self._read_at = now + _READ_EVERY_S
+                up = await self._starter.read(standing.place)
+                if up.standing.identity == standing.identity:  # else the next look sees why
+                    self._take(standing, up, on_event, restarted=False)
+            return
+        if self._silent_since is None:
+            self._silent_since = now
+        if now - self._silent_since >= self._patience.hung_s:
+            await self._decide_whether_hung(standing, on_event)
+
+    async def _decide_whether_hung(self, standing: Standing, on_event: OnEvent) -> None:
+        limit_s = min(_COMPLETION_S, self._patience.hung_s)
+        try:
+            await self._client.complete(
+                standing.place.url, self._site.server.model, "Hello", 1, limit_s
+            )
+        except CompletionError as problem:
+            self._silent_since = None
+            message = f"no answer of /health for {self._patience.hung_s:.0f} s, and {problem}"
+            await self._died(Death(Fault.HUNG, message), on_event)
+        else:
+            self._silent_since = None
+
+    def _take(self, standing: Standing, up: Up, on_event: OnEvent, *, restarted: bool) -> None:
+        """Takes over what the server tells now, where that differs from what it told before."""
+        names = self._site.track.configured
+        changed = edits(standing, up.standing.told, names)
+        if not changed and not restarted:
+            return
+        settings = {**standing.settings, **changed}
+        self._serve(Up(replace(up.standing, settings=settings), up.reading))
+        if changed:
+            on_event(EngineEvent("edited", None, f"set by others: {_told(changed)}"))
+        else:
+            on_event(EngineEvent("restarted", None, "restarted by others with the same settings"))
+
+    def _serve(self, up: Up) -> None:
+        self._site.serves(up)
+        self._tries, self._next_try, self._silent_since = 0, 0.0, None
+        self._read_at = self._clock.now() + _READ_EVERY_S
+
+    async def _state(self, standing: Standing) -> State | None:
+        try:
+            return await self._launcher.state(standing.place)
+        except LaunchError:
+            return None
+
+
+def edits(
+    standing: Standing, told: Mapping[str, Value], names: Mapping[str, Value]
+) -> dict[str, Value]:
+    """Settings that the server tells otherwise than when it was started; its word for the rest.
+
+    A server may tell less or other values than it was given (it clamps some): only a difference
+    between two tellings is an edit. A bool that is no longer told is off.
+    """
+    changed: dict[str, Value] = {}
+    for name in names:
+        before, now = standing.told.get(name), told.get(name)
+        if now is None and before is True:
+            changed[name] = False
+        elif now is not None and now != before and now != standing.settings.get(name):
+            changed[name] = now
+    return changed
+
+
+def _told(settings: Mapping[str, Value]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(settings.items()))
