@@ -15,6 +15,7 @@ from autotuner.proxy.engines.flags import told
 from autotuner.proxy.engines.kinds.base import Kind
 from autotuner.proxy.ports import Value
 
+_MISSING = 404
 _MOST_BYTES = 8 << 20  # chosen: /metrics of a large server is a few hundred kilobytes
 
 
@@ -44,7 +45,7 @@ class Client(Protocol):
     """How the manager talks to a server."""
 
     async def healthy(self, url: str, limit_s: float) -> bool:
-        """Whether a health path answers 200 in time."""
+        """Whether the first health path that it has answers 200 in time."""
 
     async def read(self, url: str, limit_s: float) -> Reading:
         """What it tells of itself; what does not answer is left empty."""
@@ -67,8 +68,9 @@ class HttpClient:
 
     async def healthy(self, url: str, limit_s: float) -> bool:
         for path in self._kind.health_paths:
-            if await self._get(url + path, limit_s) is not None:
-                return True
+            status, _ = await self._asked(url + path, limit_s)
+            if status != _MISSING:  # 503 means no, where the path is known
+                return status == 200
         return False
 
     async def read(self, url: str, limit_s: float) -> Reading:
@@ -100,7 +102,7 @@ class HttpClient:
             status, answer = await self._post(
                 f"{url}/v1/completions", {**body, "prompt": prompt}, limit_s
             )
-            if status == 404:  # a server for chat alone
+            if status == _MISSING:  # a server for chat alone
                 messages = [{"role": "user", "content": prompt}]
                 status, answer = await self._post(
                     f"{url}/v1/chat/completions", {**body, "messages": messages}, limit_s
@@ -126,12 +128,16 @@ class HttpClient:
 
     async def _get(self, url: str, limit_s: float) -> str | None:
         """The body of a 200; None for any other answer, and for none."""
+        status, body = await self._asked(url, limit_s)
+        return body if status == 200 else None
+
+    async def _asked(self, url: str, limit_s: float) -> tuple[int, str]:
+        """Status and body; status 0 where nothing answers."""
         try:
             async with asyncio.timeout(limit_s), self._session().get(url) as answer:
-                data = await _body(answer)
-                return data if answer.status == 200 else None
+                return answer.status, await _body(answer)
         except (TimeoutError, aiohttp.ClientError, OSError):
-            return None
+            return 0, ""
 
     async def _post(self, url: str, body: Mapping[str, Any], limit_s: float) -> tuple[int, str]:
         async with asyncio.timeout(limit_s), self._session().post(url, json=body) as answer:

@@ -1,6 +1,6 @@
 """The lines by which servers, torch and the kernel say why they ended. Patterns only.
 
-Taken from the servers' sources and from reports of their users, over several versions.
+From reports of the servers' users and from what is known of their sources, over several versions.
 """
 
 from __future__ import annotations

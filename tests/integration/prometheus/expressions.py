@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 from prometheus_client import CollectorRegistry
 
-from autotuner.instruments import Instruments
 from autotuner.fronts.feedback import FeedbackLog
+from autotuner.instruments import Instruments
 from autotuner.worker.fleet_metrics import FleetMetrics
 from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.observability import Buckets, WorkerMetrics

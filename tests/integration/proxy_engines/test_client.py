@@ -112,6 +112,18 @@ def test_what_is_no_answer_is_left_empty() -> None:
     talk(OPENAI, answers, read)
 
 
+def test_a_server_without_a_health_path_is_well_when_it_lists_its_models() -> None:
+    async def healthy(client: HttpClient, url: str) -> None:
+        assert await client.healthy(url, 30)
+
+    async def unwell(client: HttpClient, url: str) -> None:
+        assert not await client.healthy(url, 30)
+
+    talk(OPENAI, {"/v1/models": MODELS}, healthy)
+    talk(OPENAI, {"/v1/models": MODELS, "/health": (503, {})}, unwell)
+    talk(VLLM, {"/v1/models": MODELS}, unwell)
+
+
 CHAT = {"choices": [{"message": {"content": "Paris"}}]}
 
 

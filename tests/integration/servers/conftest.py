@@ -19,7 +19,7 @@ RATE_RPS = 10.0
 TOKENS = 12
 SLOWER = 5.0
 
-Made = Callable[..., Front]
+Made = Callable[..., list[Front]]
 
 
 def policy(knob: str, levels: list[int]) -> dict[str, Any]:
@@ -45,7 +45,12 @@ def fronts(tmp_path: Path) -> Iterator[Made]:
     made: list[Front] = []
 
     def make(kind: str, mode: str, count: int = 1, **settings: Any) -> list[Front]:
-        new = [Front(tmp_path / f"front{at}", kind, mode, settings) for at in range(count)]
+        # In place, users wait while the old server drains; a slow machine needs long beside it.
+        drain_s = 60 if mode == "blue_green" else 5
+        new = [
+            Front(tmp_path / f"front{at}", kind, mode, settings, drain_s=drain_s)
+            for at in range(count)
+        ]
         made.extend(new)
         for front in new:
             front.scene(slower=SLOWER)

@@ -32,6 +32,7 @@ class Front:
     mode: str = "blue_green"
     settings: dict[str, Any] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
+    drain_s: float = 60
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -58,7 +59,7 @@ class Front:
             "warm_up": {"requests": 1, "long_prompt_tokens": 2, "max_tokens": 2, "limit_s": 5},
         }
         engine |= self.engine | {"launcher": launcher | self.engine.get("launcher", {})}
-        told = {"listen": {"port": self.port}, "engine": engine, "drain_s": 60}
+        told = {"listen": {"port": self.port}, "engine": engine, "drain_s": self.drain_s}
         (self.folder / "proxy.yaml").write_text(yaml.safe_dump(told))
 
     @property

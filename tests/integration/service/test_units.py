@@ -15,8 +15,8 @@ from autotuner.resources import resource_folder
 pytestmark = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
 )
-# On a scale to 10. What is left for the daemon is the network that it needs; the worker, and a server
-# that the proxy starts, also need devices and code that is made while it runs: the units say why.
+# On a scale to 10. What is left for the daemon is the network that it needs; the worker, and a
+# server that the proxy starts, also need devices and code made while it runs: the units say why.
 EXPOSURE = {
     "autotuner.service": 1.2,
     "autotuner-worker@.service": 1.8,

@@ -1,4 +1,4 @@
-"""Lines that servers, torch and the kernel really say at their end, and what each one means.
+"""Lines by which servers, torch and the kernel say why they ended, and what each one means.
 
 Each row: what it is, whether the server was ready before, the fault, the lines.
 """

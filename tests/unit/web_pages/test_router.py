@@ -209,7 +209,8 @@ def test_a_login_leads_back_to_the_page_that_was_asked_for(
 ELSEWHERE = [
     "https://elsewhere.example/", "http:elsewhere.example", "//elsewhere.example",
     "///elsewhere.example", "/\\elsewhere.example", "\\\\elsewhere.example", "/x\\..\\..\\y",
-    "/\t/elsewhere.example", "\t//elsewhere.example", "/\n/elsewhere.example", "javascript:alert(1)",
+    "/\t/elsewhere.example", "\t//elsewhere.example", "/\n/elsewhere.example",
+    "javascript:alert(1)",
     "elsewhere.example", "", "/" + "x" * 3000,
 ]  # fmt: skip
 

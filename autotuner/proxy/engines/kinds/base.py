@@ -14,7 +14,7 @@ KindName = Literal["vllm", "sglang", "openai"]
 
 @dataclass(frozen=True)
 class Kind:
-    """`health_paths`: one that answers 200 will do. `info_paths` answer JSON with settings, tried
+    """`health_paths`: the first that is there counts. `info_paths` answer JSON with settings, tried
     in turn: names changed between versions.
 
     `info_metric` is a metric whose labels carry settings. `port_word` gives the port where a
