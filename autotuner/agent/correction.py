@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import block_diag, cho_factor, cho_solve
 
 from autotuner.agent.stepmodel import Floats, Ints
 
@@ -29,16 +29,31 @@ def _nowhere() -> Ints:
     return np.zeros(0, dtype=np.int64)
 
 
+def _apart() -> Floats:
+    return np.zeros((0, 0))
+
+
 @dataclass(frozen=True)
 class Readings:
-    """Values at rows of the settings: arrays [reading]; `deviations` are standard deviations."""
+    """Values at rows of the settings: arrays [reading]; `deviations` are standard deviations.
+
+    `shared` [reading, source]: noise that readings have in common, as what a standard normal draw
+    of each source adds to each of them; no source where it is empty.
+    """
 
     rows: Ints = field(default_factory=_nowhere)
     values: Floats = field(default_factory=_nothing)
     deviations: Floats = field(default_factory=_nothing)
+    shared: Floats = field(default_factory=_apart)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def noise(self) -> Floats:
+        """The covariance of the readings' noise, [reading, reading]."""
+        own = np.diag(self.deviations**2)
+        return own + self.shared @ self.shared.T if self.shared.size else own
 
 
 @dataclass(frozen=True)
@@ -123,7 +138,7 @@ def _posterior(
     formula, structure = scales.formula**2 * smooth, scales.structure**2 * smooth
     truth = _OFFSET**2 + spread[:, known.rows].T @ spread[:, known.rows] + formula + structure
     covariance = np.block([[truth, formula], [formula, formula]])
-    among = known.weights @ covariance @ known.weights.T + np.diag(known.deviations**2)
+    among = known.weights @ covariance @ known.weights.T + known.noise
     # To the gains: of f at every row less f at row 0.
     far = _smooth(beliefs.axes, at, scales.length)
     far = far - far[0]
@@ -156,7 +171,7 @@ class _Known:
     rows: Ints
     weights: Floats
     values: Floats  # less what was expected
-    deviations: Floats
+    noise: Floats  # [reading, reading]
 
     @classmethod
     def of(
@@ -180,12 +195,12 @@ class _Known:
             measured.values - (mean[measured.rows] - mean[0]),
             simulated.values - (beliefs.nominal[simulated.rows] - beliefs.nominal[0]),
         ]
-        deviations = [measured.deviations, simulated.deviations]
+        noise = [measured.noise, simulated.noise]
         if seen is not None:
             parts.append(np.eye(1, 2 * n))
             values.append(np.array([seen[0] - mean[0]]))
-            deviations.append(np.array([seen[1]]))
-        return cls(rows, np.vstack(parts), np.concatenate(values), np.concatenate(deviations))
+            noise.append(np.array([[seen[1] ** 2]]))
+        return cls(rows, np.vstack(parts), np.concatenate(values), block_diag(*noise))
 
 
 def _smooth(left: Floats, right: Floats, length: float) -> Floats:

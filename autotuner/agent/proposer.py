@@ -25,14 +25,13 @@ from autotuner.agent.objective import GoalTable
 from autotuner.agent.outlook import Outlook, worth
 from autotuner.agent.policy import MovePolicy, Policy
 from autotuner.agent.reach import unique_places
-from autotuner.agent.screening import played
+from autotuner.agent.screening import Screening
 from autotuner.agent.stepmodel import Bools, Floats, Ints
 from autotuner.agent.view import View, readings, seen_attainment, view_of
 from autotuner.domain.ports import Proposal, ProposalContext
 
-_LEAST_NOISE = 0.01  # of a simulated gain; chosen
 _POSITIONS = 0.5  # the weight of level positions beside the behaviour in the model; chosen
-_ALIKE = 0.1  # rows nearer than this on the axes are not both simulated; chosen
+_ALIKE = 0.05  # rows that behave so much alike (log2 / 5) are not both simulated; chosen
 _NEARLY = 0.1  # of the best worth; chosen
 _TIES = 1e-5  # a bit of chance, by the seed, among equals
 
@@ -46,8 +45,9 @@ class SearchEffort:
     settings: int = 20_000  # valued by the model at most
     pool: int = 640  # of them valued in all worlds
     worlds: int = 24
-    screened: int = 12  # of the pool, played in the discrete-step simulator
-    repeats: int = 4
+    screened: int = 8  # of the pool, played in the discrete-step simulator; in each round
+    rounds: int = 3  # until the choice is among what was played
+    repeats: int = 8
 
 
 class ModelProposer:
@@ -97,11 +97,19 @@ class ModelProposer:
         beliefs = self._beliefs(view, pool, rng)
         measured, seen = readings(view, pool), seen_attainment(view.context)
         outlook = Outlook.of(view, pool, gains(beliefs, measured, Readings(), seen))
-        if self._screen:
-            shortlist = self._shortlist(beliefs, outlook)
-            simulated = self._play(view, pool, shortlist, rng)
-            outlook = Outlook.of(view, pool, gains(beliefs, measured, simulated, seen))
         row = self._chosen(view, pool, outlook, rng)
+        play = Screening(view, pool, self._effort.repeats, int(rng.integers(2**31)))
+        for _ in range(self._effort.rounds if self._screen else 0):
+            # What only the model praises is the model's error more often than not: the choice has
+            # to be among what was played.
+            if len(play.rows) and (row is None or row in play.rows):
+                break
+            wanted = self._shortlist(beliefs, outlook, row, play.rows)
+            if not len(wanted):
+                break
+            play = play.more(wanted)
+            outlook = Outlook.of(view, pool, gains(beliefs, measured, play.readings(), seen))
+            row = self._chosen(view, pool, outlook, rng)
         if row is None:
             return None
         return self._offer(view, pool, outlook, row, considered, len(measured))
@@ -149,7 +157,9 @@ class ModelProposer:
 
     def _beliefs(self, view: View, pool: Ints, rng: np.random.Generator) -> Beliefs:
         errors = view.calibration.relative_errors
-        many = worlds.draw_worlds(view.system, errors, self._effort.worlds, rng)
+        prompts = np.array(view.mix.prompt_tokens, dtype=np.float64)
+        doubt = worlds.Doubt.of_sample(prompts)
+        many = worlds.draw_worlds(view.system, errors, self._effort.worlds, rng, doubt)
         values = worlds.attainments(many, view.reach, pool)
         behaviour = worlds.behaviour(worlds.predicted(view.system, view.reach, pool))
         axes = np.hstack([_POSITIONS * view.reach.axes(pool), behaviour])
@@ -165,31 +175,24 @@ class ModelProposer:
             self._appetite,
         )
 
-    def _shortlist(self, beliefs: Beliefs, outlook: Outlook) -> Ints:
-        """Rows to play in the simulator: the most worth a test, no two of them alike."""
-        chosen: list[int] = []
+    def _shortlist(
+        self, beliefs: Beliefs, outlook: Outlook, first: int | None, before: Ints
+    ) -> Ints:
+        """Rows to play: `first`, then the most worth a test; none behaves like another.
+
+        Levels apart that the simulator knows nothing of, or that make no difference in it, would
+        all be played otherwise, and nothing else.
+        """
+        chosen = [] if first is None else [first]
+        behaviour = beliefs.axes[:, -worlds.BEHAVIOURS :]
         for row in np.argsort(-self._worth(outlook), kind="stable").tolist():
-            apart = np.linalg.norm(beliefs.axes[chosen] - beliefs.axes[row], axis=1)
-            if row != 0 and apart.min(initial=np.inf) >= _ALIKE:
-                chosen.append(row)
             if len(chosen) == self._effort.screened:
                 break
+            others = behaviour[[*before.tolist(), *chosen]]
+            apart = np.linalg.norm(others - behaviour[row], axis=1)
+            if row != 0 and apart.min(initial=np.inf) >= _ALIKE:
+                chosen.append(row)
         return np.array(chosen, dtype=np.int64)
-
-    def _play(self, view: View, pool: Ints, rows: Ints, rng: np.random.Generator) -> Readings:
-        """What the discrete-step simulator gives these rows more than the incumbent."""
-        places, seed = pool[np.concatenate([[0], rows])], int(rng.integers(2**31))
-        shares = played(
-            view.system,
-            view.mix,
-            view.reach.schedules(places),
-            view.reach.engines(places),
-            self._effort.repeats,
-            seed,
-        )
-        gain = shares[1:] - shares[0]
-        noise = gain.std(axis=1, ddof=1) / np.sqrt(gain.shape[1])
-        return Readings(rows, gain.mean(axis=1), np.hypot(noise, _LEAST_NOISE))
 
     def _chosen(
         self, view: View, pool: Ints, outlook: Outlook, rng: np.random.Generator

@@ -29,6 +29,15 @@ class Doubt:
     targets: float = 0.04
     memory: float = 0.1
 
+    @classmethod
+    def of_sample(cls, prompt_tokens: Floats) -> Doubt:
+        """Of a load that is known from these requests: their number and lengths vary by chance.
+
+        The work that n requests bring has a relative deviation of √((1 + cv²) / n).
+        """
+        spread = float(prompt_tokens.std() / prompt_tokens.mean())
+        return cls(rate=max(cls.rate, ((1 + spread**2) / len(prompt_tokens)) ** 0.5))
+
 
 def draw_worlds(
     system: Systems, errors: Floats, n: int, rng: np.random.Generator, doubt: Doubt | None = None
@@ -70,6 +79,9 @@ def attainments(worlds: Systems, reach: Reach, places: Ints) -> Floats:
     engines = reach.engines(places).take(places_of)
     found = predict(worlds.take(worlds_of), schedules, engines).attainment
     return found.reshape(len(worlds), len(places))
+
+
+BEHAVIOURS = 5  # axes of `behaviour`
 
 
 def behaviour(prediction: Prediction) -> Floats:

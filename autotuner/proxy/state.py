@@ -161,7 +161,10 @@ class SettingsState:
             self._restarts_s.append(took_s)
             self._traffic.metrics.restarted("switched", took_s)
             self.rebuilding = None
-            self._put_in_force(settings, generation)
+            if generation == self._last_generation:
+                self._put_in_force(settings, generation)
+            else:  # the old server was found dead meanwhile, which took a number of its own
+                self._take(settings)
             switched.set()
             await drained(old, self._traffic.options.drain_s)
 

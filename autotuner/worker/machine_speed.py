@@ -1,7 +1,8 @@
 """How fast one thread of this machine reads weights and multiplies: one line of JSON, in seconds.
 
 `python -m autotuner.worker.machine_speed [FLOAT TYPE]`. The kernels are the engine's own, so the
-figures are those that its steps meet; nothing of a model.
+figures are those that its steps meet; nothing of a model. Timed by the process's own CPU clock:
+what neighbours take of the core does not count.
 """
 
 from __future__ import annotations
@@ -79,9 +80,9 @@ def _each(layers: list[Linear], rows: Tensor) -> None:
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     run()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 if __name__ == "__main__":

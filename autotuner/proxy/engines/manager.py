@@ -53,6 +53,7 @@ class EngineManager:
         self._changer, self._watcher = changer, watcher
         self._launcher, self._client, self._clock = launcher, client, clock
         self._turn = asyncio.Lock()
+        self._on_event: Callable[[EngineEvent], None] = _unheard
 
     def knobs(self) -> Mapping[str, EngineKnob]:
         return {name: flag.knob for name, flag in self._flags.items()}
@@ -90,9 +91,11 @@ class EngineManager:
         except ValueError as problem:
             raise EngineFailedError(Fault.REFUSED, str(problem)) from problem
         async with self._turn:
+            await self._watcher.note_death(self._on_event)
             await self._changer.change(dict(settings), switch)
 
     async def watch(self, on_event: Callable[[EngineEvent], None]) -> None:
+        self._on_event = on_event
         while True:
             await self._clock.sleep(_LOOK_EVERY_S)
             async with self._turn:

@@ -65,6 +65,18 @@ class Watcher:
         else:
             await self._listen(standing, on_event)
 
+    async def note_death(self, on_event: OnEvent) -> None:
+        """Tells of a death that no look has seen yet; the change that is about to be cures it."""
+        standing = self._site.active
+        if standing is None or self._site.outage is not None:
+            return
+        state = await self._state(standing)
+        if state is None or state.running:
+            return
+        found = await self._starter.why(standing.place, standing.identity, was_ready=True)
+        self._site.down(f"the server died ({found.fault}): {found.message}")
+        on_event(EngineEvent("died", found.fault, found.message))
+
     async def bring_back(self, on_event: OnEvent) -> None:
         """One try to have a server again, if its time has come."""
         if self._clock.now() < self._next_try:

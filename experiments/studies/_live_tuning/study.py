@@ -64,7 +64,7 @@ class Size:
         return min(self.requests / rate_rps, self.longest_s)
 
 
-FULL = Size(WORKLOADS, len(GRID), 15.0, 60, 60.0, 2, 6, 1500.0)
+FULL = Size(WORKLOADS, len(GRID), 15.0, 60, 60.0, 2, 6, 2700.0)
 QUICK = Size(("long-tail",), 2, 4.0, 4, 6.0, 1, 1, 8.0)
 
 

@@ -107,6 +107,7 @@ def test_a_real_vllm_is_tuned_from_probe_to_verdict_and_rolled_back(
         "slot_s": 20 * alone_s, "washout_min_s": 2, "washout_max_s": 20 * alone_s,
         "cooldown_s": 2 * alone_s, "max_pairs": 400,
     }  # fmt: skip
+    told["proposer"]["observe_s"] = 20 * alone_s
     loop = Loop([front.url], tmp_path, told)
     with traffic([front.url], OVERLOAD / alone_s, TOKENS, "smollm2", within_s=1800) as seen:
         for _ in range(20):  # the baseline

@@ -81,3 +81,14 @@ def test_many_surprises_widen_what_is_not_known() -> None:
     loud = gains(beliefs(0.01), odd, Readings(), None)
     assert loud.deviation[20] > 1.5 * quiet.deviation[20]
     assert loud.scales.structure > quiet.scales.structure
+
+
+def test_noise_that_readings_share_moves_them_together_and_not_apart() -> None:
+    rows, values = np.array([10, 20]), np.array([0.1, 0.3])
+    deviations, common = np.array([0.15, 0.3]), np.array([[0.149], [0.299]])
+    alone = gains(beliefs(), Readings(), Readings(rows, values, deviations), None)
+    together = Readings(rows, values, np.array([0.01, 0.01]), common)
+    told = gains(beliefs(), Readings(), together, None)
+    assert together.noise[0, 0] == pytest.approx(0.15**2, rel=0.02)
+    # Half as far, a third of the gain: only who knows the common noise can tell that it bends.
+    assert told.mean[20] / told.mean[10] > alone.mean[20] / alone.mean[10] + 0.1

@@ -7,7 +7,7 @@ import numpy as np
 from autotuner.agent.engine import Engine, EngineTable
 from autotuner.agent.latencies import SLOTable
 from autotuner.agent.schedule import Schedule, ScheduleTable
-from autotuner.agent.screening import length_s, played
+from autotuner.agent.screening import Screening, length_s, played
 from autotuner.agent.stepmodel import Floats, StepModel, StepTable
 from autotuner.agent.systems import Systems, points_of_sample
 from autotuner.agent.traffic import SampleMix
@@ -57,3 +57,14 @@ def test_a_busy_server_is_watched_for_less_long() -> None:
     busy = replace(SYSTEM, rate_rps=np.array([400.0]))
     assert length_s(busy) <= 1_000 / 400
     assert length_s(busy) < length_s(SYSTEM)
+
+
+def test_what_repeats_show_in_common_is_noise_that_gains_share() -> None:
+    load = np.array([-0.2, -0.1, 0.1, 0.2])
+    shares = 0.5 + np.stack([0 * load, 0.1 + 0.5 * load, 0.2 + load])
+    told = Screening(None, None, 4, 1, np.array([3, 7]), shares).readings()  # type: ignore[arg-type]
+    assert np.allclose(told.values, [0.1, 0.2])
+    each = np.sqrt(np.diag(told.noise))
+    assert np.allclose(each[1], load.std(ddof=1) / 2, atol=0.01)
+    between = told.noise[0, 0] + told.noise[1, 1] - 2 * told.noise[0, 1]
+    assert between < 0.5 * (told.noise[0, 0] + told.noise[1, 1])

@@ -7,7 +7,7 @@ from autotuner.agent.latencies import SLOTable
 from autotuner.agent.reach import Reach
 from autotuner.agent.stepmodel import CPU_PRIOR, StepTable
 from autotuner.agent.systems import Systems, points_of_sample
-from autotuner.agent.worlds import attainments, behaviour, draw_worlds, predicted
+from autotuner.agent.worlds import Doubt, attainments, behaviour, draw_worlds, predicted
 from autotuner.domain.knobs import Knob, KnobSpace
 from autotuner.domain.ports import ProposalContext, Workload
 from autotuner.domain.slo import SLO
@@ -58,3 +58,11 @@ def test_settings_that_change_nothing_behave_alike() -> None:
     seats = np.linalg.norm(axes[1] - axes[2])
     chunks = np.linalg.norm(axes[1] - axes[3])
     assert seats < 0.1 < chunks
+
+
+def test_a_load_is_known_as_well_as_its_requests_tell_it() -> None:
+    few, many = Doubt.of_sample(np.full(25, 100.0)), Doubt.of_sample(np.full(10_000, 100.0))
+    assert few.rate == 0.2  # a Poisson count of 25
+    assert many.rate == Doubt.rate
+    uneven = np.tile([10.0, 1000.0], 13)
+    assert Doubt.of_sample(uneven).rate > few.rate

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from autotuner.domain.errors import ConfigError
 from autotuner.load.arrivals import (
     Bursts,
-    Process,
     RateCurve,
     arrival_times,
     bursty,
@@ -16,6 +15,7 @@ from autotuner.load.arrivals import (
     steady,
     steps,
 )
+from autotuner.load.kinds import Process
 
 
 def rng(seed: int = 0) -> np.random.Generator:
