@@ -15,6 +15,7 @@ from autotuner.commands.experiments import experiment_app
 from autotuner.commands.histories import history_app
 from autotuner.commands.init import init
 from autotuner.commands.operate import pause, resume, rollback, run, status
+from autotuner.commands.plan import plan
 from autotuner.commands.proxy import proxy
 from autotuner.commands.replays import simulate
 from autotuner.commands.service_install import service_app
@@ -51,6 +52,7 @@ agent_app.command("calibrate")(calibrate)
 agent_app.command("checks")(checks)
 agent_app.command("improve")(improve)
 app.add_typer(agent_app, name="agent")
+app.command("plan")(plan)
 app.command("simulate")(simulate)
 app.command("worker")(worker_command)
 app.command("proxy")(proxy)

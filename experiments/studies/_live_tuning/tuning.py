@@ -132,7 +132,8 @@ def _write_config(
         "slo": {"ttft_s": load.slo.ttft_s, "gap_max_s": load.slo.gap_max_s},
         "knobs": {knob.name: {"levels": list(knob.levels)} for knob in space},
         "experiment": {
-            "slot_s": max(SLOT_S, round(SLOT_REQUESTS / load.rate_rps)), "washout_min_s": 2, "washout_max_s": 8, "cooldown_s": 2,
+            "slot_s": max(SLOT_S, round(SLOT_REQUESTS / load.rate_rps)),
+            "washout_min_s": 2, "washout_max_s": 8, "cooldown_s": 2,
             "max_pairs": 14, "min_requests_per_slot": 6, "prior_sd": 0.1,
         },
         "proposer": {
