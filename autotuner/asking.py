@@ -1,13 +1,13 @@
-"""Ending a test that runs, or taking back the wish for one that waits, whoever asks for it.
+"""Ending a test, taking back the wish for one, lifting a quarantine: whoever asks for it.
 
-The command line, the API and the page stop tests through here; the daemon finds the wish in the
-history at its next cycle.
+The command line, the API and the page come through here; the daemon finds in the history what was
+asked, at its next cycle.
 """
 
 from __future__ import annotations
 
 from autotuner.domain.errors import HistoryError
-from autotuner.history.records import Ask, Control
+from autotuner.history.records import Ask, Control, Quarantine
 from autotuner.history.store import History
 
 
@@ -40,6 +40,29 @@ def stop_named(history: History, name: str, who: str, now: float) -> str:
         raise NothingToStopError(f"experiment {key} has ended already: nothing to stop")
     history.ask(test.target, Ask.STOP, who, now, note=key)
     return f"{key} ends in the daemon's next cycle; the incumbent comes back"
+
+
+def lift_named(
+    history: History, digest: str, target: str | None, who: str, why: str, now: float
+) -> Quarantine:
+    """Lets the settings whose digest begins so be tried again; what was lifted.
+
+    Who and why stay in the quarantine's row, and among the decisions. Raises HistoryError where no
+    quarantine, or more than one, is meant.
+    """
+    found = [one for one in history.held(target, now) if one.settings.digest.startswith(digest)]
+    if not digest or not found:
+        raise HistoryError(f"{digest!r}: nothing like it is held; see `autotuner quarantine list`")
+    if len(found) > 1:
+        which = ", ".join(f"{one.settings.digest[:12]} of {one.target}" for one in found)
+        raise HistoryError(f"{digest!r}: is more than one ({which}): give more of it, or --target")
+    [held] = found
+    with history.together():
+        if not history.lift(held, who, why, now):
+            raise HistoryError(f"{digest!r}: was renewed just now: look at it again")
+        said = f"{who} lets {held.settings!r} be tried again: {why}"
+        history.record_decision(held.target, "HOLD", said, at=now)
+    return held
 
 
 def request_named(history: History, name: str) -> Control | None:

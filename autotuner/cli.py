@@ -17,6 +17,7 @@ from autotuner.commands.init import init
 from autotuner.commands.operate import pause, resume, rollback, run, status
 from autotuner.commands.plan import plan
 from autotuner.commands.proxy import proxy
+from autotuner.commands.quarantines import quarantine_app
 from autotuner.commands.replays import simulate
 from autotuner.commands.service_install import service_app
 from autotuner.commands.showcase import demo
@@ -44,6 +45,7 @@ app.command("resume")(resume)
 app.command("rollback")(rollback)
 app.add_typer(experiment_app, name="experiment")
 app.add_typer(history_app, name="history")
+app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(silence_app, name="silence")
 app.add_typer(token_app, name="token")
 app.add_typer(config_app, name="config")

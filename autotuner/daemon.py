@@ -22,7 +22,7 @@ from autotuner.instruments import Instruments
 from autotuner.journal import Journal
 from autotuner.learning import Learner
 from autotuner.observer import Observer
-from autotuner.tuner import Action, Decision, Observation, Tuner, TunerState
+from autotuner.tuner import Action, Decision, Observation, Tuner, TunerState, unapplied
 from autotuner.watch import Watch
 
 log = structlog.get_logger()
@@ -72,6 +72,8 @@ class Daemon:
                 return self._told(Action.HOLD, reason, now, asked or self.mode)
             # Whatever happened before, of two lanes' settings only one is told.
             self.state = self._to_be_settled(self.journal.wake(seen.live, self.mode, now))
+        # At the first cycle these are all that ever were lifted, and the state knows of none.
+        self.state = self.state.lifted(wishes.lifted)
         state = self._in_mode(wishes.mode or self.state.mode, self.state)
         declared = self.journal.declared(now) if state.experiment is None else None
         seen = self.watch.look(replace(seen, wish=wishes.wish, declared=declared), now)
@@ -189,8 +191,9 @@ class Daemon:
         after = self.tuner.failed(before, decision, problem, live, now)
         self.journal.barred(decision.state, after, now)
         if after.experiment is None and decision.state.experiment is not None:
-            why = f"its settings could not be applied: {problem}"
-            self.journal.slot_opened(switchback.abort(decision.state.experiment, why), now)
+            ended = decision.state.experiment
+            why = unapplied(ended, decision.apply, problem)
+            self.journal.slot_opened(switchback.abort(ended, why), now)
         return after
 
     def _told(self, action: Action, reason: str, now: float, mode: Mode | None = None) -> str:

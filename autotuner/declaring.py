@@ -114,8 +114,8 @@ def obstacle(
         return f"changes: {same} is live already: give other values, or none for an A/A test"
     if candidate.digest in quarantined:
         return (
-            "changes: these settings were harmful and are in quarantine: "
-            "`SELECT * FROM quarantines` in the history says why and how long"
+            "changes: these settings did harm, or their engine failed, and are in quarantine: "
+            "`autotuner quarantine list` says why and how long"
         )
     return None
 

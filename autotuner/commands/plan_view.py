@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -27,49 +28,87 @@ def weights_line(model: Architecture, precision: Precision) -> str:
 
 
 def show_fits(console: Console, fits: Sequence[Fit], context_tokens: int) -> None:
-    table = Table(
-        "device", "weights in", "fewest", "layout", "weights", "activations", "KV/token",
-        "KV tokens", title=f"What holds it and one request of {context_tokens:,} tokens",
-        title_justify="left",
+    names = (
+        "device", "type", "devices", "layout", "weights GB", "activations GB", "KV KiB/token",
+        "KV tokens",
     )  # fmt: skip
-    for fit in fits:
-        memory = fit.memory
-        table.add_row(
+    rows = [
+        (
             fit.device_name,
             fit.storage.weights.value,
             str(fit.layout.devices) if fit.fits else "none",
             str(fit.layout) if fit.fits else f"not by {fit.layout}",
-            f"{memory.weights / 1e9:.1f} GB",
-            f"{memory.activations / 1e9:.1f} GB",
-            f"{memory.kv_per_token / 1024:.1f} KiB",
-            f"{memory.kv_tokens:,}",
+            f"{fit.memory.weights / 1e9:.1f}",
+            f"{fit.memory.activations / 1e9:.1f}",
+            f"{fit.memory.kv_per_token / 1024:.1f}",
+            f"{fit.memory.kv_tokens:,}",
         )
-    console.print(table)
+        for fit in fits
+    ]
+    title = f"What holds it and one request of {context_tokens:,} tokens, a device's share each"
+    _print(console, title, names, rows, spare=("activations GB", "KV KiB/token"))
 
 
 def show_plans(console: Console, plans: Sequence[Plan], aim: str, years: float) -> None:
-    table = Table(
-        "device", "weights in", "layout", "replicas", "devices", "in SLO", "TTFT", "TPOT",
+    names = (
+        "device", "type", "layout", "replicas", "devices", "in SLO", "TTFT ms", "TPOT ms",
         "tokens/s", "$/M out", "kWh/M out", f"TCO {years:g} y",
-        title=f"What serves the traffic, best by {aim} first", title_justify="left",
     )  # fmt: skip
-    for plan in plans:
-        found, costs = plan.expected, plan.costs
-        table.add_row(
+    rows = [
+        (
             plan.device_name,
             plan.replica.storage.weights.value,
             str(plan.replica.layout),
-            str(found.replicas),
-            str(costs.devices),
-            f"{100 * found.attainment:.1f}%",
-            f"{_ms(found.ttft_s)}–{_ms(found.ttft_long_s)} ms",
-            f"{_ms(found.tpot_s)} ms",
-            f"{found.capacity_tokens_per_s:,.0f}",
-            f"{costs.per_million_tokens:.3f}",
-            f"{costs.kwh_per_million_tokens:.3f}",
-            f"{costs.total_of_ownership:,.0f}",
+            str(plan.expected.replicas),
+            str(plan.costs.devices),
+            f"{100 * (plan.played or plan.expected).attainment:.1f}%",
+            f"{_ms(plan.expected.ttft_s)}–{_ms(plan.expected.ttft_long_s)}",
+            _ms(plan.expected.tpot_s),
+            f"{plan.expected.capacity_tokens_per_s:,.0f}",
+            f"{plan.costs.per_million_tokens:.3f}",
+            f"{plan.costs.kwh_per_million_tokens:.3f}",
+            f"{plan.costs.total_of_ownership:,.0f}",
         )
-    console.print(table)
+        for plan in plans
+    ]
+    title = f"What serves the traffic, best by {aim} first"
+    _print(console, title, names, rows, spare=("replicas", "tokens/s", "kWh/M out"))
+
+
+def _print(
+    console: Console,
+    title: str,
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    spare: Sequence[str],
+) -> None:
+    """A table whose `spare` columns are left out where the terminal has no room for them.
+
+    Nothing is cut short: half a figure is worse than none.
+    """
+    table = _table(title, names, rows, names)
+    if _width(console, table) > console.width:
+        shown = [name for name in names if name not in spare]
+        table = _table(f"{title} (--json has {', '.join(spare)})", names, rows, shown)
+    console.width = max(console.width, _width(console, table))
+    console.print(table, crop=False)
+
+
+def _width(console: Console, table: Table) -> int:
+    """Columns of the terminal that the whole table takes."""
+    return table.__rich_measure__(console, console.options.update(max_width=1000)).maximum
+
+
+def _table(
+    title: str, names: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[str]
+) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    kept = [place for place, name in enumerate(names) if name in shown]
+    for place in kept:
+        table.add_column(names[place], no_wrap=True, justify="left" if place < 2 else "right")
+    for row in rows:
+        table.add_row(*(row[place] for place in kept))
+    return table
 
 
 def as_dict(
@@ -107,6 +146,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "precision": plan.replica.storage.weights.value,
         "layout": asdict(plan.replica.layout),
         "expected": asdict(plan.expected),
+        "played": None if plan.played is None else asdict(plan.played),
         "costs": asdict(plan.costs),
     }
 

@@ -29,6 +29,23 @@ class Fault(StrEnum):
     def of_the_settings(self) -> bool:
         return self is not Fault.PORT
 
+    @property
+    def in_words(self) -> str:
+        """For whoever does not know the word: `start-kv, no room for its KV cache`."""
+        return f"{self.value}, {_WORDS[self]}"
+
+
+_WORDS: Mapping[Fault, str] = {
+    Fault.START_MEMORY: "not enough memory at its start",
+    Fault.START_KV: "no room for its KV cache",
+    Fault.RUN_MEMORY: "out of memory after its start",
+    Fault.KILLED: "killed by the system",
+    Fault.REFUSED: "the server does not take these settings",
+    Fault.PORT: "its port is taken",
+    Fault.CRASHED: "it ended by an error",
+    Fault.HUNG: "not ready in time, or no answers any more",
+}
+
 
 def fault_of(told: str) -> Fault:
     """The fault that a target tells; one that this version does not know rules out least."""
@@ -54,7 +71,7 @@ class EngineFault:
         return bool(told) and all(settings[name] == self.settings[name] for name in told)
 
     def __str__(self) -> str:
-        return f"{self.fault}: {self.message}" if self.message else self.fault.value
+        return f"{self.fault.in_words}: {self.message}" if self.message else self.fault.in_words
 
 
 @dataclass(frozen=True)
@@ -66,7 +83,7 @@ class Infeasible:
     told: str = ""
 
     def __str__(self) -> str:
-        return f"{self.fault}: {self.told}" if self.told else self.fault.value
+        return f"{self.fault.in_words}: {self.told}" if self.told else self.fault.in_words
 
 
 def ruled_out(space: KnobSpace, known: Iterable[Infeasible], candidate: Settings) -> str | None:

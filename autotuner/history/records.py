@@ -55,6 +55,17 @@ class IncumbentRecord:
 
 
 @dataclass(frozen=True)
+class Quarantine:
+    """Settings that are not to be tried until `until_at`, None for good, and why."""
+
+    target: str
+    settings: Settings
+    reason: str
+    since_at: float
+    until_at: float | None
+
+
+@dataclass(frozen=True)
 class DecisionRecord:
     """One cycle's decision. `outcome` is None where there was nothing to apply.
 

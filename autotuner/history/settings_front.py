@@ -8,7 +8,7 @@ from typing import Any
 from autotuner.domain.knobs import Settings
 from autotuner.history import settings_store
 from autotuner.history.front import Front
-from autotuner.history.records import Incumbent, IncumbentRecord
+from autotuner.history.records import Incumbent, IncumbentRecord, Quarantine
 
 
 class SettingsFront(Front):
@@ -80,6 +80,21 @@ class SettingsFront(Front):
     def barred(self, target: str) -> list[tuple[Settings, str]]:
         """The settings never to propose at any time, each with the reason; oldest first."""
         return self._db.read(settings_store.read_barred, target)
+
+    def held(self, target: str | None, now: float) -> list[Quarantine]:
+        """What is in quarantine at `now`, of one target or of all; oldest first."""
+        return self._db.read(settings_store.read_held, target, now)
+
+    def lift(self, held: Quarantine, who: str, why: str, at: float) -> bool:
+        """Ends a quarantine; False where it had ended, or had been renewed, since it was read.
+
+        Who and why lead its reason from then on.
+        """
+        return self._db.write(settings_store.lift, held, who, why, at)
+
+    def lifted(self, target: str) -> frozenset[tuple[str, float]]:
+        """The digests whose quarantine a person ended, each with when."""
+        return self._db.read(settings_store.read_lifted, target)
 
     def record_agent(
         self, name: str, version: str, *, digest: str, info: Mapping[str, Any], at: float

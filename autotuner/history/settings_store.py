@@ -9,9 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, or_, select, update
 
 from autotuner.domain.knobs import Settings
-from autotuner.history.records import Incumbent, IncumbentRecord
+from autotuner.history.records import Incumbent, IncumbentRecord, Quarantine
 from autotuner.history.sql import Row, fetch, insert_missing, upsert
 from autotuner.history.tables import agents, incumbents, quarantines, settings, targets
+
+LIFTED = "lifted by "  # leads the reason of a quarantine that a person ended
 
 
 def write_target(
@@ -146,6 +148,51 @@ def read_barred(connection: Connection, target: str) -> list[tuple[Settings, str
         .order_by(table.since_at, table.settings_digest)
     )
     return [(Settings(knobs), reason) for knobs, reason in connection.execute(query)]
+
+
+def read_held(connection: Connection, target: str | None, now: float) -> list[Quarantine]:
+    table = quarantines.c
+    query = (
+        select(quarantines, settings.c.knobs)
+        .join(settings, settings.c.digest == table.settings_digest)
+        .where(or_(table.until_at.is_(None), table.until_at > now))
+        .order_by(table.target, table.since_at, table.settings_digest)
+    )
+    if target is not None:
+        query = query.where(table.target == target)
+    return [
+        Quarantine(
+            row["target"], Settings(row["knobs"]), row["reason"], row["since_at"], row["until_at"]
+        )
+        for row in fetch(connection, query)
+    ]
+
+
+def lift(connection: Connection, held: Quarantine, who: str, why: str, at: float) -> bool:
+    """Whether it still was as `held` says."""
+    table = quarantines.c
+    told = f"{LIFTED}{who} ({why}); it was: {held.reason}"
+    query = (
+        update(quarantines)
+        .where(
+            table.target == held.target,
+            table.settings_digest == held.settings.digest,
+            table.since_at == held.since_at,
+            or_(table.until_at.is_(None), table.until_at > at),
+        )
+        .values(until_at=at, reason=told)
+    )
+    return connection.execute(query).rowcount > 0
+
+
+def read_lifted(connection: Connection, target: str) -> frozenset[tuple[str, float]]:
+    table = quarantines.c
+    query = select(table.settings_digest, table.until_at).where(
+        table.target == target,
+        table.until_at.is_not(None),
+        table.reason.startswith(LIFTED, autoescape=True),
+    )
+    return frozenset((digest, at) for digest, at in connection.execute(query))
 
 
 def write_agent(

@@ -50,6 +50,7 @@ class Journal:
         self._history, self._options, self._space = history, options, space
         self.backlog = Backlog() if backlog is None else backlog
         self._asked = Wishes()  # taken from the history, and not yet followed
+        self._lifted: frozenset[tuple[str, float]] = frozenset()  # as last read
         self._in_doubt = False  # the database went away in the middle of a record
         self._last_said = ""
         self._kept: dict[str, Any] = {}  # of the target, as the history has it
@@ -77,15 +78,18 @@ class Journal:
         the database is written before it. Raises HistoryUnavailableError while that is away.
         """
         away_s, mode, wish = self.backlog.away_s(now), self._asked.mode, self._asked.wish
+        name = self._options.target
         with self.backlog.returning(now):
             if away_s > 0:  # a pause that the database took and then went away with
                 mode = self.asked_mode() or mode
-            for control in self._history.take_controls(self._options.target, now):
+            for control in self._history.take_controls(name, now):
                 mode = _ASKED_MODES.get(control.what, mode)
                 if control.what in (Ask.ROLLBACK, Ask.STOP):
                     wish = "rollback"
-        self._asked = Wishes(mode, wish)
-        return Wishes(mode, wish, away_s)
+            known, self._lifted = self._lifted, self._history.lifted(name)
+        lifted = self._asked.lifted | {digest for digest, _ in self._lifted - known}
+        self._asked = Wishes(mode, wish, lifted=lifted)
+        return Wishes(mode, wish, away_s, lifted)
 
     def asked_mode(self) -> Mode | None:
         """The mode that people asked for last, also before this start; None for the usual one."""

@@ -12,12 +12,14 @@ from autotuner.domain.mode import Mode
 class Wishes:
     """What people asked since the last cycle that could be recorded.
 
-    `away_s`: for how long the history had been away until now (s).
+    `away_s`: for how long the history had been away until now (s). `lifted`: the digests of
+    settings that may be tried again.
     """
 
     mode: Mode | None = None
     wish: str | None = None
     away_s: float = 0.0
+    lifted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

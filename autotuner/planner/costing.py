@@ -9,6 +9,7 @@ from enum import StrEnum
 from autotuner.planner.demand import Demand
 from autotuner.planner.hardware import Device
 from autotuner.planner.performance import Replica
+from autotuner.planner.playing import Played
 from autotuner.planner.sizing import Expected
 
 HOURS_PER_YEAR = 8766.0
@@ -48,9 +49,9 @@ class Costs:
     total_of_ownership: float  # over the years
 
 
-def costs_of(device: Device, replica: Replica, found: Expected, demand: Demand, terms: Terms) -> (
-    Costs | None
-):
+def costs_of(
+    device: Device, replica: Replica, found: Expected, demand: Demand, terms: Terms
+) -> Costs | None:
     """None where devices shall be owned and the table has no price for it."""
     if terms.owned and device.purchase_price is None:
         return None
@@ -85,6 +86,7 @@ class Plan:
     replica: Replica
     expected: Expected
     costs: Costs
+    played: Played | None = None  # None: not played yet
 
     def measure(self, aim: Aim) -> tuple[float, ...]:
         """Least is best; equals by cost."""

@@ -35,9 +35,9 @@ class Efficiency:
 # Measured on the bundled worker, one thread, SmolLM2-135M in bfloat16 on Zen 5 (37 GB/s, 531
 # GFLOP/s by the same kernels; the results of the studies worker_throughput and attention_knob):
 # decode steps of 8.2, 8.9, 11.3, 16.0 and 27.3 ms at batches of 1, 4, 8, 16 and 32 with 140 tokens
-# of context; 1.6 µs for a token of KV, 0.39 of what reading it takes; prompts of 128 and 1,500
-# tokens at 2,060 and 1,650 tokens/s. The rest is chosen. What is measured are rates that kernels
-# reach, so `read`, `decode` and `prompt` are 1; a data sheet's would be less.
+# of context; 1.6 µs for a token of KV, which reading takes 0.39 of (0.41 on a Xeon in float32);
+# prompts of 128 and 1,500 tokens at 2,060 and 1,650 tokens/s. The rest is chosen. What is measured
+# are rates that kernels reach, so `read`, `decode` and `prompt` are 1; a data sheet's need less.
 CPU = Efficiency(
     read=1.0,
     kv_read=0.39,

@@ -18,9 +18,8 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Device(BaseModel):
-    """One device; units as in the table's head. `batch_tflops`: measured at a decode batch's rows.
-
-    Without it the efficiencies of `efficiency` stand for small batches.
+    """One device; units as in the table's head. `batch_tflops`: measured, of a decode
+    batch's rows beyond the first; without it those of `tflops` stand for it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

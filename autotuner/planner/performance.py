@@ -46,7 +46,7 @@ class Replica:
 
     @property
     def batch_flops_per_s(self) -> float:
-        """As for a decode batch: measured where the table says so."""
+        """As for a decode batch: measured where the device has it."""
         measured = self.device.batch_tflops
         return self.flops_per_s if measured is None else measured * 1e12
 

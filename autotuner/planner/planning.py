@@ -1,7 +1,8 @@
-"""The whole question: every device, precision and layout, what fits, and what serves the traffic."""
+"""The whole question: each device, precision and layout; what fits, what serves the traffic."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,8 +12,13 @@ from autotuner.planner.demand import Demand
 from autotuner.planner.hardware import Device
 from autotuner.planner.memory import Layout, Memory, Storage, layouts_for, memory_of
 from autotuner.planner.performance import Replica
+from autotuner.planner.playing import played
 from autotuner.planner.precision import Precision
-from autotuner.planner.sizing import size
+from autotuner.planner.sizing import size, with_replicas
+
+# Chosen: at most about 2.6 times what the analytic model says.
+_MOST_TRIES = 8
+_MORE = 1.1
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,28 @@ def plans_of(
             kept = replace(storage, weights=precision)
             options = _options(name, model, device, kept, context_tokens, demand, terms)
             best += by_aim(options, aim)[:1]
-    return by_aim(best, aim)
+    confirmed = (_confirmed(plan, demand, terms) for plan in best)
+    return by_aim((plan for plan in confirmed if plan is not None), aim)
+
+
+def _confirmed(plan: Plan, demand: Demand, terms: Terms) -> Plan | None:
+    """With as many more replicas as the discrete-step simulator asks for.
+
+    The analytic model is too hopeful where batches are nearly full. None where the last try does
+    not do either.
+    """
+    replica, found = plan.replica, plan.expected
+    memory = memory_of(replica.model, replica.device, replica.storage, replica.layout)
+    for _ in range(_MOST_TRIES):
+        seen = played(replica, memory, found, demand)
+        if seen.attainment >= demand.attainment:
+            costs = costs_of(replica.device, replica, found, demand, terms)
+            return None if costs is None else Plan(plan.device_name, replica, found, costs, seen)
+        more = with_replicas(replica, memory, demand, math.ceil(found.replicas * _MORE))
+        if more is None:
+            return None
+        found = more
+    return None
 
 
 def _options(

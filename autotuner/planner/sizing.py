@@ -22,7 +22,7 @@ from autotuner.planner.memory import Memory
 from autotuner.planner.performance import Replica, steps_of
 
 MOST_REPLICAS = 512  # chosen: beyond it a device is no choice
-_GRID = tuple(sorted({int(round(2 ** (k / 2))) for k in range(19)}))
+_GRID = tuple(sorted({round(2 ** (k / 2)) for k in range(19)}))
 _SEQUENCES = (4, 8, 16, 32, 64, 128, 256)
 _BUDGETS = (256, 512, 2048, 8192)
 _ROUNDS = 3  # of finding how many sequences run, which says how many experts are read
@@ -46,6 +46,13 @@ class Expected:
     busy: float
     decoding: float
     capacity_tokens_per_s: float
+
+
+def with_replicas(
+    replica: Replica, memory: Memory, demand: Demand, replicas: int
+) -> Expected | None:
+    """With so many; None where these do not keep the SLO."""
+    return _trial(replica, memory, demand, (replicas,), _schedules(replica))[0]
 
 
 def size(replica: Replica, memory: Memory, demand: Demand) -> Expected | None:

@@ -1,4 +1,4 @@
-"""This machine as a device, measured in seconds by the worker's own kernels in a child process."""
+"""The machine we run on as a device, measured in seconds by the worker's kernels in a child."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 
 class QueueFullError(Exception):
@@ -67,17 +67,33 @@ class Admission:
         self._let_in()
 
     @asynccontextmanager
-    async def hold(self, drain_s: float) -> AsyncIterator[None]:
-        """Lets nobody in, and enters when those inside are out or had `drain_s` for it."""
+    async def hold(
+        self, drain_s: float, enough: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[None]:
+        """Lets nobody in, and enters when those inside are out or had `drain_s` for it.
+
+        Where `enough` returns, or fails, they are not waited for any longer.
+        """
         self._holds += 1
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(drain_s):
-                    await self._idle.wait()
+            await self._emptied(drain_s, enough)
             yield
         finally:
             self._holds -= 1
             self._let_in()
+
+    async def _emptied(self, drain_s: float, enough: Callable[[], Awaitable[None]] | None) -> None:
+        if self.running == 0:
+            return
+        waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._idle.wait())]
+        if enough is not None:
+            waits.append(asyncio.ensure_future(enough()))
+        try:
+            await asyncio.wait(waits, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     def _has_room(self) -> bool:
         return self._holds == 0 and self.running < self._max_concurrency

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from autotuner.proxy.admin import ProxyAdmin
 from autotuner.proxy.forward import Forwarder
 from autotuner.proxy.options import ProxyOptions
-from autotuner.proxy.ports import EngineFailedError, Engines, Hold
+from autotuner.proxy.ports import EngineFailedError, Engines, InFlight
 from autotuner.proxy.routes import is_own, own_app
 from autotuner.proxy.state import SettingsState
 from autotuner.proxy.traffic import Clocks, Traffic
@@ -19,8 +19,8 @@ from autotuner.proxy.upstream import Upstream
 
 log = logging.getLogger(__name__)
 
-# The engines are made with the hold that restarts in place need: `lambda hold: FixedEngines(...)`.
-EnginesOf = Callable[[Hold], Engines]
+# The engines are made with what they may know and hold of the requests: restarts in place need it.
+EnginesOf = Callable[[InFlight], Engines]
 
 _FIRST_WAIT_S, _MOST_WAIT_S = 2.0, 60.0  # chosen: between tries to start the server
 
@@ -108,4 +108,4 @@ class ProxyApp:
 def make_app(options: ProxyOptions, engines_of: EnginesOf) -> ProxyApp:
     """The application of one proxy; it starts nothing before its lifespan begins."""
     traffic = Traffic(options, (), Clocks())
-    return ProxyApp(traffic, engines_of(traffic.hold))
+    return ProxyApp(traffic, engines_of(traffic))

@@ -17,7 +17,7 @@ from autotuner.proxy.life import Life
 from autotuner.proxy.observers import Observer, StreamObserver, observer_of
 from autotuner.proxy.ports import Engines
 from autotuner.proxy.traffic import Traffic
-from autotuner.proxy.upstream import NoServerError, Outgoing, Upstream
+from autotuner.proxy.upstream import Answer, NoServerError, Outgoing, Upstream
 
 RETRY_AFTER_S = 1
 
@@ -156,14 +156,15 @@ class _Passage:
             asked.body,
         )
 
-    async def _relay(self, answer: aiohttp.ClientResponse, *, strip: bool) -> None:
+    async def _relay(self, answer: Answer, *, strip: bool) -> None:
+        head = answer.response
         # A packed answer, which was not asked for, can't be read: it is one in one piece.
-        packed = answer.headers.get("Content-Encoding", "identity") != "identity"
+        packed = head.headers.get("Content-Encoding", "identity") != "identity"
         observer = observer_of(
             self._traffic,
             self._life,
-            answer.status,
-            "" if packed else answer.content_type,
+            head.status,
+            "" if packed else head.content_type,
             strip=strip,
         )
         self._observer = observer
@@ -171,12 +172,12 @@ class _Passage:
         await self._send(
             {
                 "type": "http.response.start",
-                "status": answer.status,
-                "headers": to_client(answer.raw_headers, resized=resized),
+                "status": head.status,
+                "headers": to_client(head.raw_headers, resized=resized),
             }
         )
         try:
-            while chunk := await answer.content.readany():
+            while chunk := await answer.chunk():
                 if passed := observer.take(chunk):
                     await self._body(passed)
         except aiohttp.ClientError:

@@ -15,14 +15,26 @@ from autotuner.proxy.ports import Backend
 class Load:
     """One server and its requests in flight."""
 
-    def __init__(self, backend: Backend, weight: float) -> None:
-        self.backend, self.weight = backend, weight
+    def __init__(self, backend: Backend, weight: float, mono: Callable[[], float]) -> None:
+        self.backend, self.weight, self._mono = backend, weight, mono
         self.in_flight = self.served = 0
         self.rests_until = 0.0
+        self._heard, self._silent_since = True, 0.0
         self._idle = asyncio.Event()
         self._idle.set()
 
+    @property
+    def silent_s(self) -> float:
+        """See `ports.InFlight`. Who gives up in vain and asks again later ends no silence."""
+        return self._mono() - self._silent_since if self.in_flight else 0.0
+
+    def heard(self) -> None:
+        """Something of an answer came, to whichever request."""
+        self._heard, self._silent_since = True, self._mono()
+
     def enter(self) -> None:
+        if self.in_flight == 0 and self._heard:
+            self._heard, self._silent_since = False, self._mono()
         self.in_flight += 1
         self.served += 1
         self._idle.clear()
@@ -50,6 +62,10 @@ class Pool:
     def backends(self) -> list[Backend]:
         return [load.backend for load in self._loads]
 
+    def silent_s(self, backend: Backend) -> float:
+        """See `ports.InFlight`; 0 for a server that gets no requests."""
+        return next((load.silent_s for load in self._loads if load.backend == backend), 0.0)
+
     def pick(self, tried: Collection[Load] = ()) -> Load | None:
         """The server for one request; None when all were tried or have no weight.
 
@@ -73,11 +89,14 @@ class Pool:
     def replace(self, backends: Sequence[Backend]) -> list[Load]:
         """New requests go to these; returns the loads that get no more of them."""
         before = {load.backend: load for load in self._loads}
-        weigh = self._weights.get
-        self._loads = [before[b] if b in before else Load(b, weigh(b.name, 1.0)) for b in backends]
+        self._loads = [before[b] if b in before else self._load(b) for b in backends]
         for load in self._loads:
             load.rests_until = 0.0
+            load.heard()  # another process may answer there from now on
         return [load for load in before.values() if load not in self._loads]
+
+    def _load(self, backend: Backend) -> Load:
+        return Load(backend, self._weights.get(backend.name, 1.0), self._mono)
 
 
 async def drained(loads: Sequence[Load], drain_s: float) -> None:

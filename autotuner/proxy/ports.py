@@ -74,11 +74,12 @@ class EngineFailedError(Exception):
 class EngineEvent:
     """What happened to the server without a PUT.
 
-    `edited`: other settings run than were asked for; `restarted`: the same ones, a new process.
-    `died` comes when requests can no longer be served; the restart that cures it is another event.
+    `edited`: somebody else set other values; `restarted`: the same ones, a new process. `died`:
+    requests can no longer be served; the restart that cures it is another event: `restarted`, or
+    `reverted` where settings that served before run again.
     """
 
-    kind: Literal["died", "restarted", "edited"]
+    kind: Literal["died", "restarted", "edited", "reverted"]
     fault: Fault | None
     message: str
 
@@ -87,6 +88,18 @@ class EngineEvent:
 # Left: requests go on. A restart in place happens inside of it.
 Hold = Callable[[], AbstractAsyncContextManager[None]]
 Switch = Callable[[Sequence[Backend]], Awaitable[None]]
+
+
+class InFlight(Protocol):
+    """The requests that are at the servers, as whoever runs those may know and hold them."""
+
+    def hold(
+        self, enough: Callable[[], Awaitable[None]] | None = None
+    ) -> AbstractAsyncContextManager[None]:
+        """A `Hold`; where `enough` returns, those in flight are waited for no longer."""
+
+    def silent_s(self, backend: Backend) -> float:
+        """For how long requests have been there and not one byte came; 0 while none is there."""
 
 
 class Engines(Protocol):

@@ -25,7 +25,7 @@ from autotuner.proxy.engines import engines_of_config
 from autotuner.proxy.fixed import FixedEngines
 from autotuner.proxy.listener import BACKLOG, listener
 from autotuner.proxy.options import ProxyOptions
-from autotuner.proxy.ports import Engines, Hold
+from autotuner.proxy.ports import Engines, InFlight
 from autotuner.proxy.reload import Follower, Reloader
 
 log = structlog.get_logger()
@@ -61,8 +61,9 @@ def serve(
     with accepting:
         _check_open(accepting, options)
         engines: list[Engines] = []
+        token = options.upstream_token
         app = make_app(
-            options, lambda hold: _kept(engines, _engines(config, options.upstream_token, hold))
+            options, lambda in_flight: _kept(engines, _engines(config, token, in_flight))
         )
         servers = engines[0] if isinstance(engines[0], FixedEngines) else None
         followers = [] if follower is None else [follower]
@@ -148,9 +149,9 @@ def _check_open(accepting: socket.socket, options: ProxyOptions) -> None:
         )
 
 
-def _engines(config: ProxyConfig, token: str | None, hold: Hold) -> Engines:
+def _engines(config: ProxyConfig, token: str | None, in_flight: InFlight) -> Engines:
     if config.engine is not None:
-        return engines_of_config(config.engine, token)(hold)
+        return engines_of_config(config.engine, token)(in_flight)
     return FixedEngines([one.backend for one in config.backends])
 
 

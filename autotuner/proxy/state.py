@@ -115,15 +115,21 @@ class SettingsState:
             self._take({**self.in_force.settings, **changes})
 
     def on_event(self, event: EngineEvent) -> None:
-        """What happened without a PUT is a new boot: logs and generations of before say nothing."""
+        """What happened without a PUT is a new boot: logs and generations of before say nothing.
+
+        But a person's change of a knob is what it is to a worker, too: a generation of the same
+        boot, which the tuner takes for a person's word and not for settings that were lost.
+        """
         if event.kind == "died":
             self._died(event.fault or Fault.CRASHED, event.message)
         log.warning("the server %s: %s", event.kind, event.message)
         self._traffic.pool.replace(self._engines.backends())
         if self.in_force is not None:
-            self.boot_id = secrets.token_hex(8)
-            self._traffic.new_boot()
-            self._take(self._told_by_the_server())
+            told = self._told_by_the_server()
+            if event.kind != "edited" or told == dict(self.in_force.settings):
+                self.boot_id = secrets.token_hex(8)
+                self._traffic.new_boot()
+            self._take(told)
 
     async def close(self) -> None:
         """Gives a restart up that is under way."""

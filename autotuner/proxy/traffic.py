@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -34,7 +34,9 @@ class Clocks:
 
 
 class Traffic:
-    """`generation` is that of the settings in force; whoever changes them sets it."""
+    """Implements `ports.InFlight`. `generation` is that of the settings in force; who changes those
+    sets it.
+    """
 
     def __init__(self, options: ProxyOptions, backends: Sequence[Backend], clocks: Clocks) -> None:
         self.options, self.clocks = options, clocks
@@ -57,10 +59,15 @@ class Traffic:
         return {str(generation): count for generation, count in sorted(counts.items())}
 
     @asynccontextmanager
-    async def hold(self) -> AsyncIterator[None]:
+    async def hold(
+        self, enough: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[None]:
         """Sends nothing more to the server; entered when what is there has ended, or had time."""
-        async with self.admission.hold(self.options.drain_s):
+        async with self.admission.hold(self.options.drain_s, enough):
             yield
+
+    def silent_s(self, backend: Backend) -> float:
+        return self.pool.silent_s(backend)
 
     # ---- one request
     def arrived(self) -> Life:

@@ -36,6 +36,20 @@ class Outgoing:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A server's answer whose head is there."""
+
+    response: aiohttp.ClientResponse
+    load: Load
+
+    async def chunk(self) -> bytes:
+        """The next of its body, empty at the end; raises aiohttp.ClientError at a break."""
+        chunk = await self.response.content.readany()
+        self.load.heard()
+        return chunk
+
+
 class Upstream:
     """`open` and `close` are due inside the event loop."""
 
@@ -62,15 +76,16 @@ class Upstream:
         return self._session
 
     @asynccontextmanager
-    async def answer(self, request: Outgoing) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def answer(self, request: Outgoing) -> AsyncIterator[Answer]:
         """The server's answer once its head is there; leaving ends it, whole or not.
 
         Raises NoServerError, and aiohttp.ClientError when the connection breaks before the head:
         the server may have begun to work on it, so it is not sent a second time.
         """
         load, response = await self._first_answer(request)
+        load.heard()
         try:
-            yield response
+            yield Answer(response, load)
         finally:
             response.close()
             load.leave()

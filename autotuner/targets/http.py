@@ -102,7 +102,9 @@ def _refusal(method: str, url: str, status: int, content: bytes) -> TargetError:
             f"{said}; put the worker's admin token into the target's admin_token_file"
         )
     if status == requests.codes.unprocessable_entity:
-        return SettingsRefusedError(said, _fault(content))
+        fault = _fault(content)
+        # What a server's log said is a reason of its own, whoever passed it on.
+        return SettingsRefusedError(said if fault is None else _message(content), fault)
     return _REFUSALS.get(status, TargetError)(said)
 
 

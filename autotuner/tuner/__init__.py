@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autotuner.tuner.brain import Tuner
-from autotuner.tuner.faults import blamed
+from autotuner.tuner.faults import blamed, unapplied
 from autotuner.tuner.rebuilds import needs_rebuild, rebuild_s
 from autotuner.tuner.restarts import coming
 from autotuner.tuner.values import (
@@ -33,4 +33,5 @@ __all__ = [
     "coming",
     "needs_rebuild",
     "rebuild_s",
+    "unapplied",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from autotuner.abtest import switchback
-from autotuner.domain.errors import SettingsRefusedError
+from autotuner.domain.errors import SettingsRefusedError, TargetError
 from autotuner.domain.experiment import Arm, Experiment
 from autotuner.domain.feasibility import EngineFault, Fault, Infeasible, fault_of
 from autotuner.domain.knobs import KnobSpace, Settings
@@ -65,6 +65,16 @@ def refused(
         return replace(decision.state, unconfirmed=sent, unsettled=True)
     counted = kept if test is not None else replace(decision.state, unsettled=True)
     return replace(counted, restart=again(before, asked, live, now))
+
+
+def unapplied(test: Experiment, sent: Settings | None, problem: TargetError) -> str:
+    """Why a test ended whose settings `sent` were not applied, for people."""
+    if not isinstance(problem, SettingsRefusedError) or problem.fault is None:
+        return f"its settings could not be applied: {problem}"
+    asked = Settings(problem.settings) if problem.settings else sent
+    whose = "candidate" if asked == test.treatment else "incumbent"
+    told = Infeasible(test.treatment, fault_of(problem.fault), str(problem))
+    return f"the {whose}'s engine did not start ({told})"
 
 
 def blamed(test: Experiment, fault: EngineFault) -> Arm | None:

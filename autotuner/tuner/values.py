@@ -198,6 +198,14 @@ class TunerState:
         held = {**self.quarantined, bad.settings.digest: math.inf}
         return replace(self, quarantined=held, infeasible=(*self.infeasible, bad))
 
+    def lifted(self, digests: frozenset[str]) -> TunerState:
+        """The state in which settings with these digests may be tried again."""
+        if not digests:
+            return self
+        held = {digest: end for digest, end in self.quarantined.items() if digest not in digests}
+        bad = tuple(known for known in self.infeasible if known.settings.digest not in digests)
+        return replace(self, quarantined=held, infeasible=bad)
+
     def banned(self, now: float) -> frozenset[str]:
         """The digests that are not to be tried at `now`."""
         return frozenset(digest for digest, until in self.quarantined.items() if until > now)

@@ -32,6 +32,8 @@ def test_the_wheel_holds_what_the_daemon_needs_and_no_second_name(tmp_path: Path
         "autotuner/deploy/systemd/autotuner-proxy.service",
         "autotuner/deploy/systemd/autotuner-proxy.socket",
         "autotuner/policies/default.yaml",
+        "autotuner/policies/tables/hardware.yaml",
+        "autotuner/policies/tables/models.yaml",
         "autotuner/policies/agents/ppo-v2.safetensors",
         "autotuner/policies/agents/ppo-v2.json",
         "autotuner/migrations/env.py",

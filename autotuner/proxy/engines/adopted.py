@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from autotuner.proxy.engines.client import Client, Reading
 from autotuner.proxy.engines.clock import Clock
+from autotuner.proxy.engines.hanging import Hanging
 from autotuner.proxy.engines.kinds.base import Kind
 from autotuner.proxy.ports import (
     Backend,
@@ -26,9 +27,12 @@ _SILENT_LOOKS = 3  # chosen: one answer may be late in a full server
 class AdoptedServer:
     """Without restart knobs. A restart by others is seen by the start time in its metrics."""
 
-    def __init__(self, kind: Kind, backend: Backend, client: Client, clock: Clock) -> None:
+    def __init__(
+        self, kind: Kind, backend: Backend, client: Client, clock: Clock, hanging: Hanging
+    ) -> None:
         self._kind, self._backend = kind, backend
-        self._client, self._clock = client, clock
+        self._client, self._clock, self._hanging = client, clock, hanging
+        self._hung = False
         self._reading = Reading()
         self._silent_looks = 0
         self._outage: str | None = None
@@ -71,12 +75,22 @@ class AdoptedServer:
         if not await self._client.healthy(url, _LIMIT_S):
             self._silent_looks += 1
             if self._silent_looks >= _SILENT_LOOKS and self._outage is None:
-                self._outage = f"{url}/health does not answer 200"
-                if self._reading.model:
-                    on_event(EngineEvent("died", Fault.HUNG, self._outage))
+                self._out(f"{url}/health does not answer 200", on_event)
+            return
+        if self._hung and not await self._hanging.over(self._backend, self._reading.model):
+            return
+        found = await self._hanging.found(self._backend, self._reading.model)
+        self._hung = found is not None
+        if found is not None:
+            self._out(found.message, on_event)
             return
         self._silent_looks, was_out, self._outage = 0, self._outage is not None, None
         self._compare(await self._client.read(url, _LIMIT_S), on_event, was_out=was_out)
+
+    def _out(self, why: str, on_event: Callable[[EngineEvent], None]) -> None:
+        self._outage = why
+        if self._reading.model:
+            on_event(EngineEvent("died", Fault.HUNG, why))
 
     def _compare(
         self, now: Reading, on_event: Callable[[EngineEvent], None], *, was_out: bool

@@ -8,7 +8,7 @@ from autotuner.domain.errors import ConfigError
 from autotuner.proxy.engines.adopted import AdoptedServer
 from autotuner.proxy.engines.changing import Changer
 from autotuner.proxy.engines.client import HttpClient
-from autotuner.proxy.engines.clock import SystemClock
+from autotuner.proxy.engines.clock import Clock, SystemClock
 from autotuner.proxy.engines.config import (
     CommandConfig,
     EngineConfig,
@@ -17,6 +17,7 @@ from autotuner.proxy.engines.config import (
     SystemdConfig,
 )
 from autotuner.proxy.engines.gates import WarmUp
+from autotuner.proxy.engines.hanging import Hanging
 from autotuner.proxy.engines.launchers.command import CommandLauncher, CommandOptions
 from autotuner.proxy.engines.launchers.port import Launcher
 from autotuner.proxy.engines.launchers.systemd import SystemdLauncher, SystemdOptions
@@ -25,18 +26,22 @@ from autotuner.proxy.engines.record import FileStore
 from autotuner.proxy.engines.site import Site
 from autotuner.proxy.engines.starting import Starter
 from autotuner.proxy.engines.watching import Patience, Watcher
-from autotuner.proxy.ports import Backend, Engines, Hold
+from autotuner.proxy.ports import Backend, Engines, InFlight
 
 
-def engines_of_config(config: EngineConfig, token: str | None = None) -> Callable[[Hold], Engines]:
+def engines_of_config(
+    config: EngineConfig, token: str | None = None, clock: Clock | None = None
+) -> Callable[[InFlight], Engines]:
     """What makes the engines once the proxy can hold requests; `token` is for the server's API.
 
-    Raises ConfigError where a library is missing.
+    All waiting and all ageing is by `clock`, the machine's by default. Raises ConfigError where a
+    library is missing.
     """
+    clock = clock or SystemClock()
     if config.launcher is None:
-        return lambda _hold: _adopted(config, token)
+        return lambda in_flight: _adopted(config, token, clock, in_flight)
     launcher = launcher_of(config, config.launcher)
-    return lambda hold: _managed(config, launcher, token, hold)
+    return lambda in_flight: _managed(config, launcher, token, clock, in_flight)
 
 
 def launcher_of(config: EngineConfig, launcher: LauncherConfig) -> Launcher:
@@ -48,15 +53,23 @@ def launcher_of(config: EngineConfig, launcher: LauncherConfig) -> Launcher:
     return _kubernetes(config, launcher)
 
 
-def _adopted(config: EngineConfig, token: str | None) -> Engines:
+def _adopted(config: EngineConfig, token: str | None, clock: Clock, in_flight: InFlight) -> Engines:
     kind = config.server_kind()
     url = config.url.rstrip("/").removesuffix("/v1")
     backend = Backend(url, url.partition("//")[2])
-    return AdoptedServer(kind, backend, HttpClient(kind, token), SystemClock())
+    client = HttpClient(kind, token)
+    hanging = Hanging(client, clock, in_flight, config.hung_s)
+    return AdoptedServer(kind, backend, client, clock, hanging)
 
 
-def _managed(config: EngineConfig, launcher: Launcher, token: str | None, hold: Hold) -> Engines:
-    kind, clock, flags = config.server_kind(), SystemClock(), config.flags()
+def _managed(
+    config: EngineConfig,
+    launcher: Launcher,
+    token: str | None,
+    clock: Clock,
+    in_flight: InFlight,
+) -> Engines:
+    kind, flags = config.server_kind(), config.flags()
     client = HttpClient(kind, token)
     places = tuple(launcher.places())
     store = FileStore(config.directory() / f"{_as_name(places[0].name)}.json")
@@ -64,11 +77,9 @@ def _managed(config: EngineConfig, launcher: Launcher, token: str | None, hold: 
     plan = WarmUp(warm.requests, warm.long_prompt_tokens, warm.max_tokens, warm.limit_s)
     site = Site(kind, store, clock, config.first_settings(), places[0])
     starter = Starter(flags, launcher, client, clock, plan, config.ready_s)
-    changer = Changer(
-        site, starter, places, hold, config.mode, retry_in_place=config.retry_in_place
-    )
+    changer = Changer(site, starter, places, config.mode, retry_in_place=config.retry_in_place)
     patience = Patience(config.healthy_s, config.hung_s)
-    watcher = Watcher(site, starter, launcher, client, clock, patience)
+    watcher = Watcher(site, starter, launcher, client, clock, patience, in_flight)
     return EngineManager(flags, site, starter, changer, watcher, launcher, client, clock)
 
 

@@ -30,19 +30,18 @@ class Changer:
         site: Site,
         starter: Starter,
         places: tuple[Place, ...],
-        hold: Hold,
         mode: Literal["in_place", "blue_green"],
         *,
         retry_in_place: bool,
     ) -> None:
         self._site, self._starter, self._places = site, starter, places
-        self._hold, self._mode, self._retry = hold, mode, retry_in_place
+        self._mode, self._retry = mode, retry_in_place
 
-    async def change(self, settings: Mapping[str, Value], switch: Switch) -> None:
+    async def change(self, settings: Mapping[str, Value], switch: Switch, hold: Hold) -> None:
         """Raises EngineFailedError; OSError where the change can't be put on record."""
         old = self._site.active
         if self._mode == "in_place" or old is None or self._site.outage is not None:
-            await self._in_place(settings, switch)
+            await self._in_place(settings, switch, hold)
             return
         try:
             await self._beside(old, settings, switch)
@@ -50,7 +49,7 @@ class Changer:
             if not (self._retry and problem.fault in _MEMORY):
                 raise
             log.warning("engine.in_place", said=f"no room beside the old one: {problem}")
-            await self._in_place(settings, switch)
+            await self._in_place(settings, switch, hold)
 
     async def _beside(self, old: Standing, settings: Mapping[str, Value], switch: Switch) -> None:
         free = next(place for place in self._places if place.name != old.place.name)
@@ -67,10 +66,10 @@ class Changer:
             await self._starter.end(old.place)
             self._site.forget()
 
-    async def _in_place(self, settings: Mapping[str, Value], switch: Switch) -> None:
+    async def _in_place(self, settings: Mapping[str, Value], switch: Switch, hold: Hold) -> None:
         place = self._site.place
         self._site.intend(Standing(place, settings))
-        async with self._hold():
+        async with hold():
             try:
                 await self._starter.stop(place)
             except BaseException:

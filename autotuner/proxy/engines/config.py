@@ -152,7 +152,9 @@ class EngineConfig(Model):
     ready_s: Seconds = Field(900.0, description="from start to /health: weights, compiling, graphs")
     warm_up: WarmUpConfig = WarmUpConfig()
     healthy_s: Seconds = Field(120.0, description="settings that served so long are safe ones")
-    hung_s: Seconds = Field(60.0, description="without /health and completions: restarted")
+    hung_s: Seconds = Field(
+        60.0, description="silent for so long, and without a completion: restarted"
+    )
     state_dir: Path | None = Field(
         None, description="record and logs; without one $STATE_DIRECTORY, else ~/.local/state"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -92,7 +93,8 @@ class EngineManager:
             raise EngineFailedError(Fault.REFUSED, str(problem)) from problem
         async with self._turn:
             await self._watcher.note_death(self._on_event)
-            await self._changer.change(dict(settings), switch)
+            hold = partial(self._watcher.hold, self._on_event)
+            await self._changer.change(dict(settings), switch, hold)
 
     async def watch(self, on_event: Callable[[EngineEvent], None]) -> None:
         self._on_event = on_event

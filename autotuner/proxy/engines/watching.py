@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
-from autotuner.proxy.engines.client import Client, CompletionError
+from autotuner.proxy.engines.client import Client
 from autotuner.proxy.engines.clock import Clock
 from autotuner.proxy.engines.faults import Death
+from autotuner.proxy.engines.hanging import Hanging
 from autotuner.proxy.engines.launchers.port import Launcher, LaunchError, State
 from autotuner.proxy.engines.record import Standing
 from autotuner.proxy.engines.safety import after_death, wait_s
-from autotuner.proxy.engines.site import Site
+from autotuner.proxy.engines.site import Site, backend_of
 from autotuner.proxy.engines.starting import Starter, Up
-from autotuner.proxy.ports import EngineEvent, EngineFailedError, Fault, Value
+from autotuner.proxy.ports import EngineEvent, EngineFailedError, InFlight, Value
 
 _HEALTH_S = 5.0  # chosen: for one answer of /health
-_COMPLETION_S = 30.0  # chosen: for the one completion that decides whether it hangs
+_LOOK_EVERY_S = 1.0  # chosen: while requests are waited for
 _READ_EVERY_S = 30.0  # chosen: how soon an edit without a restart is seen
 
 OnEvent = Callable[[EngineEvent], None]
@@ -24,7 +26,7 @@ OnEvent = Callable[[EngineEvent], None]
 
 @dataclass(frozen=True)
 class Patience:
-    """`healthy_s` makes settings safe; after `hung_s` without an answer the server is restarted."""
+    """`healthy_s` makes settings safe; `hung_s` of silence make the server a suspect of hanging."""
 
     healthy_s: float = 120.0
     hung_s: float = 60.0
@@ -41,10 +43,12 @@ class Watcher:
         client: Client,
         clock: Clock,
         patience: Patience,
+        in_flight: InFlight,
     ) -> None:
         self._site, self._starter, self._launcher = site, starter, launcher
         self._client, self._clock, self._patience = client, clock, patience
-        self._silent_since: float | None = None
+        self._in_flight = in_flight
+        self._hanging = Hanging(client, clock, in_flight, patience.hung_s)
         self._read_at = 0.0
         self._tries = 0
         self._next_try = 0.0
@@ -72,10 +76,15 @@ class Watcher:
             return
         state = await self._state(standing)
         if state is None or state.running:
+            await self._note_hang(standing, on_event)
             return
-        found = await self._starter.why(standing.place, standing.identity, was_ready=True)
-        self._site.down(f"the server died ({found.fault}): {found.message}")
-        on_event(EngineEvent("died", found.fault, found.message))
+        self._down(
+            await self._starter.why(standing.place, standing.identity, was_ready=True), on_event
+        )
+
+    def hold(self, on_event: OnEvent) -> AbstractAsyncContextManager[None]:
+        """A `Hold` that waits for no request at a server that hangs; that it does is then told."""
+        return self._in_flight.hold(lambda: self._until_hung(on_event))
 
     async def bring_back(self, on_event: OnEvent) -> None:
         """One try to have a server again, if its time has come."""
@@ -96,13 +105,29 @@ class Watcher:
         if settings == wanted:
             on_event(EngineEvent("restarted", None, "started again with the same settings"))
         else:
-            on_event(EngineEvent("edited", None, f"back at {_told(settings)}"))
+            on_event(EngineEvent("reverted", None, f"back at {_told(settings)}"))
 
     async def _died(self, found: Death, on_event: OnEvent) -> None:
-        self._site.down(f"the server died ({found.fault}): {found.message}")
         self._tries, self._next_try = 0, 0.0
-        on_event(EngineEvent("died", found.fault, found.message))
+        self._down(found, on_event)
         await self.bring_back(on_event)
+
+    def _down(self, found: Death, on_event: OnEvent) -> None:
+        self._site.down(f"the server died ({found.fault}): {found.message}")
+        on_event(EngineEvent("died", found.fault, found.message))
+
+    async def _until_hung(self, on_event: OnEvent) -> None:
+        """Returns once no answer can be hoped for: it hangs, or it is down already."""
+        while self._site.outage is None and self._site.active is not None:
+            if not await self._note_hang(self._site.active, on_event):
+                await self._clock.sleep(_LOOK_EVERY_S)
+
+    async def _note_hang(self, standing: Standing, on_event: OnEvent) -> bool:
+        found = await self._hanging.found(backend_of(standing.place), self._site.server.model)
+        if found is None:
+            return False
+        self._down(found, on_event)
+        return True
 
     async def _replaced(self, standing: Standing, on_event: OnEvent) -> None:
         """Somebody restarted it; what runs now is taken as it is."""
@@ -115,33 +140,24 @@ class Watcher:
         self._take(standing, up, on_event, restarted=True)
 
     async def _listen(self, standing: Standing, on_event: OnEvent) -> None:
-        now = self._clock.now()
-        if await self._client.healthy(standing.place.url, _HEALTH_S):
-            self._silent_since = None
-            self._site.ripen(self._patience.healthy_s)
-            if now >= self._read_at:
-                self._read_at = now + _READ_EVERY_S
-                up = await self._starter.read(standing.place)
-                if up.standing.identity == standing.identity:  # else the next look sees why
-                    self._take(standing, up, on_event, restarted=False)
-            return
-        if self._silent_since is None:
-            self._silent_since = now
-        if now - self._silent_since >= self._patience.hung_s:
-            await self._decide_whether_hung(standing, on_event)
+        well = await self._client.healthy(standing.place.url, _HEALTH_S)
+        self._hanging.healthy(well=well)
+        found = await self._hanging.found(backend_of(standing.place), self._site.server.model)
+        if found is not None:
+            await self._died(found, on_event)
+        elif well:
+            await self._read_on(standing, on_event)
 
-    async def _decide_whether_hung(self, standing: Standing, on_event: OnEvent) -> None:
-        limit_s = min(_COMPLETION_S, self._patience.hung_s)
-        try:
-            await self._client.complete(
-                standing.place.url, self._site.server.model, "Hello", 1, limit_s
-            )
-        except CompletionError as problem:
-            self._silent_since = None
-            message = f"no answer of /health for {self._patience.hung_s:.0f} s, and {problem}"
-            await self._died(Death(Fault.HUNG, message), on_event)
-        else:
-            self._silent_since = None
+    async def _read_on(self, standing: Standing, on_event: OnEvent) -> None:
+        """It serves well so far; now and then it is asked how it is set."""
+        self._site.ripen(self._patience.healthy_s)
+        now = self._clock.now()
+        if now < self._read_at:
+            return
+        self._read_at = now + _READ_EVERY_S
+        up = await self._starter.read(standing.place)
+        if up.standing.identity == standing.identity:  # else the next look sees why
+            self._take(standing, up, on_event, restarted=False)
 
     def _take(self, standing: Standing, up: Up, on_event: OnEvent, *, restarted: bool) -> None:
         """Takes over what the server tells now, where that differs from what it told before."""
@@ -158,7 +174,8 @@ class Watcher:
 
     def _serve(self, up: Up) -> None:
         self._site.serves(up)
-        self._tries, self._next_try, self._silent_since = 0, 0.0, None
+        self._tries, self._next_try = 0, 0.0
+        self._hanging.begin()
         self._read_at = self._clock.now() + _READ_EVERY_S
 
     async def _state(self, standing: Standing) -> State | None:

@@ -29,7 +29,7 @@ from autotuner.domain.ports import LiveSettings, Target
 from autotuner.domain.telemetry import Exposure, Outcome, StepRecord
 from autotuner.proxy.app import make_app
 from autotuner.proxy.options import ProxyOptions
-from autotuner.proxy.ports import EngineKnob, Hold
+from autotuner.proxy.ports import EngineKnob, InFlight
 from autotuner.targets.capabilities import Capabilities, Capability, Choices, IntRange
 from autotuner.targets.memory import MemoryTarget
 from autotuner.targets.split import SplitTarget
@@ -222,9 +222,10 @@ class ProxyWorld:
             time.sleep(0.02)
         self.target: TunedTarget = WorkerTarget(self._url, WorkerWorld.TOKEN)
 
-    def _engines(self, hold: Hold) -> FakeEngines:
+    def _engines(self, in_flight: InFlight) -> FakeEngines:
         values = dict(ENGINE_INITIAL)
-        return FakeEngines(hold, ENGINE_KNOBS, [self._worker._url], values, in_place=True)
+        urls = [self._worker._url]
+        return FakeEngines(in_flight.hold, ENGINE_KNOBS, urls, values, in_place=True)
 
     def serve(self, output_tokens: int) -> None:
         body = {"prompt": "a river", "max_tokens": output_tokens, "ignore_eos": True}

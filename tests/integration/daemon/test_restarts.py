@@ -158,7 +158,7 @@ def test_an_engine_that_dies_under_the_candidate_ends_the_test_at_once(loop: Loo
     loop.target.die(Fault.RUN_MEMORY, loop.now, back=POOR)
     said = loop.cycle()
     assert said.startswith("HARMFUL")
-    assert "run-memory: the log says so" in said
+    assert "run-memory, out of memory after its start: the log says so" in said
     assert loop.target.running == POOR
     assert loop.history.quarantines("t", START + 1e9) == {GOOD.digest: math.inf}
     assert [alert.name for alert in loop.history.firing_alerts("t")] == ["ExperimentHarmful"]

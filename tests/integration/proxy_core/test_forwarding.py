@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -116,6 +117,32 @@ def test_chunks_leave_before_the_next_one_comes(made: Make) -> None:
     assert b"first" in next(chunks)
     loops[0].call_soon_threadsafe(seen.set)
     assert b"second" in b"".join(chunks)
+
+
+def test_any_byte_of_the_server_ends_its_silence(made: Make) -> None:
+    gate = asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def script(talk: Talk) -> None:
+        loops.append(asyncio.get_running_loop())
+        await talk.stream()
+        await talk.chunk(event("first"))
+        await gate.wait()
+        await talk.chunk(event("second"))
+        await asyncio.Event().wait()
+
+    proxy = made(script)
+    traffic = proxy.app._traffic
+    [server] = traffic.pool.backends
+    assert traffic.silent_s(server) == 0.0
+    chunks = proxy.post(STREAM, stream=True).iter_content(None)
+    assert b"first" in next(chunks)
+    asked = time.monotonic()
+    assert traffic.silent_s(server) > 0.0
+    loops[0].call_soon_threadsafe(gate.set)
+    assert b"second" in next(chunks)
+    silent_s = traffic.silent_s(server)
+    assert time.monotonic() - silent_s >= asked  # it began after the first chunk had been read
 
 
 def test_a_stream_that_breaks_off_is_cut_and_an_error(made: Make) -> None:

@@ -16,7 +16,7 @@ import requests
 from autotuner.proxy.app import ProxyApp, make_app
 from autotuner.proxy.fixed import FixedEngines
 from autotuner.proxy.options import ProxyOptions
-from autotuner.proxy.ports import Backend, EngineEvent, EngineFailedError, Fault, Hold, Value
+from autotuner.proxy.ports import Backend, EngineEvent, EngineFailedError, Fault, InFlight, Value
 from tests.integration.proxy_core.conftest import PATIENCE_S, Proxied, eventually
 from tests.integration.proxy_core.serving import OddServer, Talk, event, serving
 from tests.unit.proxy.core_engines import FakeEngines
@@ -89,8 +89,8 @@ def house(**how: Any) -> Iterator[House]:
     with contextlib.ExitStack() as ends:
         urls = [ends.enter_context(server.running()) for server in servers]
 
-        def engines_of(hold: Hold) -> SwitchingEngines:
-            made.append(SwitchingEngines(hold, urls=urls[:1], **how))
+        def engines_of(in_flight: InFlight) -> SwitchingEngines:
+            made.append(SwitchingEngines(in_flight.hold, urls=urls[:1], **how))
             made[0].new = urls[1]
             return made[0]
 
@@ -188,8 +188,8 @@ def test_before_it_starts_nothing_is_known() -> None:
         async def start(self) -> None:
             await asyncio.Event().wait()
 
-    def engines_of(hold: Hold) -> FakeEngines:
-        made.append(Waiting(hold, down="the server is loading"))
+    def engines_of(in_flight: InFlight) -> FakeEngines:
+        made.append(Waiting(in_flight.hold, down="the server is loading"))
         return made[0]
 
     with serving(make_app(ProxyOptions(), engines_of)) as url:

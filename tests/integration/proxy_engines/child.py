@@ -2,8 +2,9 @@
 
 max_num_seqs: 13 a usage error; 404 never ready; 500 out of memory at the first long prompt;
 501 ends by SIGKILL before it is ready. gpu_memory_utilization below 0.2: no room for the cache.
-`GET /do?what=...`: oom, kill, exit, hang. It has a worker of its own, in a session of its own, that
-takes no SIGTERM; both write their pids into the folder $CHILD_PIDS.
+`GET /do?what=...`: oom, kill, exit, hang, stall (/health alone is answered). It has a worker of
+its own, in a session of its own, that takes no SIGTERM; both write their pids into the folder
+$CHILD_PIDS.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ WORKER = (
     "print('worker', flush=True); time.sleep(3600)"
 )
 OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total"
-hanging = threading.Event()
+hanging, stalling = threading.Event(), threading.Event()
 
 
 def say(line: str) -> None:
@@ -69,6 +70,8 @@ class Handler(BaseHTTPRequestHandler):
     def _do(self, what: str) -> None:
         if what == "hang":
             hanging.set()
+        elif what == "stall":
+            stalling.set()
         elif what == "oom":
             die(OOM)
         elif what == "kill":
@@ -77,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
             die("ValueError: something of its own", 3)
 
     def _perhaps_hang(self) -> None:
-        if hanging.is_set():
+        if hanging.is_set() or (stalling.is_set() and self.path != "/health"):
             time.sleep(3600)
 
     def _say(self, status: int, text: str) -> None:

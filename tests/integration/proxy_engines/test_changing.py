@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ BAD: list[tuple[dict[str, Any], Fault, str]] = [
     ({"gpu_memory_utilization": 0.1}, Fault.START_KV, "No available memory for the cache blocks"),
     ({"max_num_seqs": 500}, Fault.RUN_MEMORY, "CUDA out of memory"),
     ({"max_num_seqs": 501}, Fault.KILLED, "SIGKILL"),
-    ({"max_num_seqs": 404}, Fault.HUNG, "not ready within 2 s"),
+    ({"max_num_seqs": 404}, Fault.HUNG, "not ready within 30 s"),
 ]
 
 
@@ -74,10 +75,12 @@ def test_bad_settings_are_told_and_the_old_serve(
         hangs = bad.get("max_num_seqs") == 404
         config = house.config(mode=mode)
         async with house.running(config) as engines:
-            if hangs:  # the first start had its full time; this one can't use it
-                engines._starter._ready_s = 2.0  # type: ignore[attr-defined]
+            change = asyncio.create_task(engines.change({**SETTINGS, **bad}, house.switch))
+            if hangs:
+                await house.until(lambda: len(house.pids()) == 4)
+                house.clock.skipped_s += 3600
             with pytest.raises(EngineFailedError) as failed:
-                await engines.change({**SETTINGS, **bad}, house.switch)
+                await change
             assert failed.value.fault is fault
             assert said in failed.value.message
             assert engines.settings() == SETTINGS

@@ -46,24 +46,51 @@ def test_a_death_is_told_and_the_server_comes_back(
 def test_a_death_under_new_settings_goes_back_to_the_safe_ones(house: House) -> None:
     async def story() -> None:
         async with house.running(house.config(healthy_s=3600)) as engines:
-            engines._site.ripen(0.0)  # type: ignore[attr-defined]  # an hour has passed
+            await house.served_long(SETTINGS)
             await engines.change({**SETTINGS, "max_num_seqs": 128}, house.switch)
             await ask(engines, "/do?what=oom")
             died, back = await house.event(), await house.event()
             assert (died.kind, died.fault) == ("died", Fault.RUN_MEMORY)
-            assert (back.kind, engines.settings()) == ("edited", SETTINGS)
+            assert (back.kind, engines.settings()) == ("reverted", SETTINGS)
 
     run(story())
 
 
-def test_a_server_that_stops_answering_is_restarted(house: House) -> None:
+@pytest.mark.parametrize("what", ["hang", "stall"])
+def test_a_server_that_stops_answering_is_restarted(house: House, what: str) -> None:
+    """It answers nothing at all, or only /health."""
+
     async def story() -> None:
         async with house.running(house.config(hung_s=1, healthy_s=0.001)) as engines:
-            await ask(engines, "/do?what=hang")
-            died, back = await house.event(), await house.event()
+            await ask(engines, f"/do?what={what}")
+            house.clock.skipped_s += 3600
+            house.unanswered_s = 3600 if what == "stall" else 0
+            died = await house.event()
+            house.unanswered_s = 0
+            back = await house.event()
             assert (died.kind, died.fault) == ("died", Fault.HUNG)
+            assert ("requests got no byte" in died.message) == (what == "stall")
             assert back.kind == "restarted"
             assert await ask(engines, "/health") == 200
+
+    run(story())
+
+
+def test_a_change_of_a_server_that_hangs_waits_for_none_of_its_requests(house: House) -> None:
+    async def story() -> None:
+        async with house.running(house.config(hung_s=1)) as engines:
+            await ask(engines, "/do?what=stall")
+            house.unanswered_s = 0.5  # not yet a suspect as the change begins
+            change = asyncio.create_task(
+                engines.change({**SETTINGS, "max_num_seqs": 128}, house.switch)
+            )
+            await house.until(lambda: house.story == ["waits"])
+            house.clock.skipped_s += 3600
+            house.unanswered_s = 3600
+            await change
+            assert (await house.event()).fault is Fault.HUNG
+            assert house.story[1:] == ["held", f"to {house.ports[0]}, 1 up", "freed"]
+            assert engines.outage() is None
 
     run(story())
 
@@ -130,14 +157,14 @@ def test_with_keep_the_next_proxy_finds_the_same_server(house: House) -> None:
             assert house.alive() == kept
             assert await ask(engines, "/health") == 200
         assert house.alive() == kept
-        record = _record(house)
+        record = house.record()
         # A proxy that died in the middle of a change: another stands beside, and is not needed.
         record["other"] = {**record["active"], "identity": None}
         record["other"]["place"] = {
             "name": str(house.ports[1]), "url": f"http://127.0.0.1:{house.ports[1]}",
             "port": house.ports[1],
         }  # fmt: skip
-        _record_file(house).write_text(json.dumps(record))
+        house.record_file().write_text(json.dumps(record))
         async with house.running(config) as engines:
             assert house.alive() == kept
             await engines.change({**SETTINGS, "max_num_seqs": 128}, house.switch)
@@ -156,11 +183,11 @@ def test_a_change_in_place_that_a_crash_cut_off_ends_with_the_old_settings(house
             await engines.change({**SETTINGS, "max_num_seqs": 128}, house.switch)
             unknown = house.alive()
         # What is on record when the proxy dies between the start of the new one and its gates.
-        record = _record(house)
+        record = house.record()
         record["active"]["settings"] = SETTINGS
         record["active"]["identity"] = "1:1"
         record["other"] = {**record["active"], "identity": None, "settings": {"max_num_seqs": 128}}
-        _record_file(house).write_text(json.dumps(record))
+        house.record_file().write_text(json.dumps(record))
         async with house.running(config) as engines:
             assert engines.settings() == SETTINGS
             assert engines.outage() is None
@@ -190,14 +217,6 @@ def test_cancelling_a_change_leaves_one_server_and_the_watcher_brings_the_old_ba
             assert len(house.alive()) == 2
 
     run(story())
-
-
-def _record_file(house: House) -> Path:
-    return house.folder / "state" / f"{house.ports[0]}.json"
-
-
-def _record(house: House) -> dict[str, dict[str, object]]:
-    return dict(json.loads(_record_file(house).read_text()))
 
 
 def _guard(house: House, port: int = 0) -> int:

@@ -5,6 +5,7 @@ A scene is a JSON file that the test may rewrite while the server runs:
 `{"slower": 1.0, "start_s": 0.0, "rules": [{"fault": "start-kv", "when": {"max_num_seqs": 64}}]}`.
 A rule holds where each flag in `when` is at least its number (or is its word); with
 `after_requests` it waits until the server has taken so many.
+A server that hangs answers nothing, one that stalls /health alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ AT_START = (
     *("start-memory", "start-share", "start-kv", "refused", "crash-at-start", "killed-at-start"),
     *("hang-at-start", "never-healthy"),
 )
-WHILE_SERVING = ("run-memory", "crash", "killed", "hang")
+WHILE_SERVING = ("run-memory", "crash", "killed", "hang", "stall")
 
 _TORCH = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 448.00 MiB. GPU 0 has a "
 _TORCH += "total capacity of 79.33 GiB of which 16.00 MiB is free."

@@ -31,6 +31,7 @@ class FakeServer:
     healthy: bool = True
     requests: int = 0
     hung: asyncio.Event = field(default_factory=asyncio.Event)
+    well: bool = False  # whether one that hangs answers /health
 
     def __post_init__(self) -> None:
         slower = scene_at(self.flags.scene).slower
@@ -58,7 +59,7 @@ class FakeServer:
     @web.middleware
     async def _hanging(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self._look_at_scene()
-        if self.hung.is_set():
+        if self.hung.is_set() and not (self.well and request.path == "/health"):
             await asyncio.Event().wait()
         answer: web.StreamResponse = await handler(request)
         return answer
@@ -67,7 +68,8 @@ class FakeServer:
         """What fails while it serves: at once, in the middle of whatever streams."""
         scene = scene_at(self.flags.scene)
         fault = scene.fault(WHILE_SERVING, self.flags.settings, self.requests)
-        if fault == "hang":
+        if fault in ("hang", "stall"):
+            self.well = fault == "stall"
             self.hung.set()
         elif fault is not None:
             leave(self.flags.kind, fault)

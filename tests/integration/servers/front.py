@@ -58,7 +58,8 @@ class Front:
             "hung_s": 2,
             "warm_up": {"requests": 1, "long_prompt_tokens": 2, "max_tokens": 2, "limit_s": 5},
         }
-        engine |= self.engine | {"launcher": launcher | self.engine.get("launcher", {})}
+        own = self.engine.get("launcher", {})
+        engine |= self.engine | {"launcher": own if "kind" in own else launcher | own}
         told = {"listen": {"port": self.port}, "engine": engine, "drain_s": self.drain_s}
         (self.folder / "proxy.yaml").write_text(yaml.safe_dump(told))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from autotuner.asking import lift_named
 from autotuner.domain.experiment import Verdict
 from tests.integration.servers.conftest import RATE_RPS, SLOWER, TOKENS, Made, policy
 from tests.integration.servers.loop import Loop, verdict
@@ -54,6 +56,12 @@ def test_a_candidate_that_does_not_start_is_barred_with_all_that_is_as_bad(
         loop.declare(max_num_seqs=64)
         test = loop.ended()
         assert verdict(test) is Verdict.ABORTED
+        assert test.conclusion is not None
+        assert test.conclusion.reason == (
+            "the candidate's engine did not start (start-kv, no room for its KV cache: ValueError: "
+            "No available memory for the cache blocks. Try increasing `gpu_memory_utilization` "
+            "when initializing the engine.) (no pair counted)"
+        )
         assert front.runs() == 32
         loop.declare(max_num_seqs=128)
         loop.until(lambda: loop.heard("at least as much memory"))
@@ -61,8 +69,14 @@ def test_a_candidate_that_does_not_start_is_barred_with_all_that_is_as_bad(
         loop.cycle()
         loop.declare(max_num_seqs=64)
         loop.until(lambda: loop.heard("its engine failed (start-kv"))
-    assert front.runs() == 32
-    assert len(loop.history.experiments(target="t")) == 1
+        assert front.runs() == 32
+        assert len(loop.history.experiments(target="t")) == 1
+        front.scene(slower=SLOWER)  # a person makes room, and says so to the running daemon
+        [barred] = loop.history.held("t", time.time())
+        lift_named(loop.history, barred.settings.digest, "t", "ada", "more memory", time.time())
+        loop.declare(max_num_seqs=64)
+        loop.until(lambda: front.runs() == 64)
+    assert len(loop.history.experiments(target="t")) == 2
     assert seen.lost == []
 
 

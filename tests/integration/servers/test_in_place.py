@@ -16,8 +16,8 @@ pytestmark = pytest.mark.process
 KNOB = "max_running_requests"
 
 
-# A hang is found within a slot: /health is silent for a while before the server counts as hung.
-@pytest.mark.parametrize(("fault", "slot_s"), [("run-memory", 1.2), ("hang", 20)])
+# A hang is found within a slot: there is silence for a while before the server counts as hung.
+@pytest.mark.parametrize(("fault", "slot_s"), [("run-memory", 1.2), ("hang", 20), ("stall", 20)])
 def test_a_candidate_that_fails_while_it_serves_is_barred_and_the_incumbent_is_back(
     fronts: Made, tmp_path: Path, fault: str, slot_s: float
 ) -> None:
@@ -36,7 +36,7 @@ def test_a_candidate_that_fails_while_it_serves_is_barred_and_the_incumbent_is_b
     # Failed requests may end the test before the proxy has told why they failed.
     assert verdict(test) is Verdict.HARMFUL
     loop.declare(**{KNOB: 64})
-    told_as = "hung" if fault == "hang" else fault
+    told_as = "hung" if fault in ("hang", "stall") else fault
     loop.until(lambda: loop.heard(f"its engine failed ({told_as}"))
     assert len(loop.history.experiments(target="t")) == 1
     front.wait_single()

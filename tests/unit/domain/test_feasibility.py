@@ -85,7 +85,7 @@ def test_the_two_kinds_of_memory_call_for_opposite_moves(
     said = ruled_out(SPACE, known, MIDDLE.with_values(**changes))
     assert (said is not None) == out
     if said is not None:
-        assert f"{fault.value}: the log's words" in said
+        assert f"{fault.in_words}: the log's words" in said
         assert "takes at least as much memory" in said
 
 

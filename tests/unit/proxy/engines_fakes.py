@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -31,6 +31,7 @@ class FakeClock:
     def __init__(self) -> None:
         self.time = 0.0
         self.waits: list[float] = []
+        self.on_wait: Callable[[], None] = lambda: None
 
     def now(self) -> float:
         return self.time
@@ -38,6 +39,7 @@ class FakeClock:
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
         self.time += seconds
+        self.on_wait()
 
 
 class FakeStore:
@@ -68,10 +70,15 @@ class World:
     runs: dict[str, State] = field(default_factory=dict)
     lines: dict[str, Sequence[str]] = field(default_factory=dict)
     story: list[str] = field(default_factory=list)
-    silent: bool = False
+    silent: bool = False  # no /health, no completion
+    stuck: bool = False  # /health, but no completion
+    refuses: int | None = None  # the status with which completions are refused
+    unanswered_s: float = 0.0  # of users' requests
     broken: bool = False
     room_for: int = 2
     count: int = 0
+    asked: int = 0
+    after_asking: Callable[[], None] = lambda: None
     told: dict[str, Value] = field(default_factory=dict)
     events: list[EngineEvent] = field(default_factory=list)
 
@@ -128,7 +135,14 @@ class World:
         place = PLACES[url.startswith("http://green")]
         if self._fate(place) == "chokes":
             self.die(place)
-        if self.silent or not self.runs.get(place.name, NOTHING).running:
+        if self.refuses is not None:
+            raise CompletionError("a completion was refused", self.refuses)
+        self.asked += 1
+        stuck = self.stuck
+        if stuck:
+            self.clock.time += limit_s
+            self.after_asking()
+        if self.silent or stuck or not self.runs.get(place.name, NOTHING).running:
             raise CompletionError("a completion broke off")
 
     async def close(self) -> None:
@@ -156,12 +170,20 @@ class World:
 
     # the proxy around it
     @contextlib.asynccontextmanager
-    async def hold(self) -> AsyncIterator[None]:
+    async def hold(
+        self, enough: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[None]:
         self.story.append("hold")
+        if self.unanswered_s and enough is not None:
+            await enough()
+            self.story.append("enough")
         try:
             yield
         finally:
             self.story.append("free")
+
+    def silent_s(self, backend: Backend) -> float:
+        return self.unanswered_s
 
     async def switch(self, backends: Sequence[Backend]) -> None:
         self.story.append(f"switch {backends[0].url.removeprefix('http://')}")
@@ -186,7 +208,7 @@ def make(world: World, mode: Literal["in_place", "blue_green"] = "in_place", **t
     site = Site(VLLM, world.store, world.clock, FIRST, PLACES[0])
     starter = Starter(flags, world, world, world.clock, plan, ready_s=100)
     retry = told.get("retry_in_place", True)
-    changer = Changer(site, starter, PLACES, world.hold, mode, retry_in_place=retry)
-    watcher = Watcher(site, starter, world, world, world.clock, Patience(120, 60))
+    changer = Changer(site, starter, PLACES, mode, retry_in_place=retry)
+    watcher = Watcher(site, starter, world, world, world.clock, Patience(120, 60), world)
     manager = EngineManager(flags, site, starter, changer, watcher, world, world, world.clock)
     return Made(manager, watcher, site)

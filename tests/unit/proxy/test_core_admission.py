@@ -127,6 +127,28 @@ def test_a_hold_does_not_wait_for_ever() -> None:
     run(test())
 
 
+def test_a_hold_ends_its_wait_where_no_answer_can_be_hoped_for() -> None:
+    async def test() -> None:
+        guests = Guests(Admission(4, 0, 2))
+        await guests.come(1)
+        hangs = asyncio.Event()
+
+        async def enough() -> None:
+            await hangs.wait()
+
+        async def hold() -> None:
+            async with guests.admission.hold(3600.0, enough):
+                assert guests.admission.running == 1
+
+        holding = asyncio.create_task(hold())
+        await settle()
+        assert not holding.done()
+        hangs.set()
+        await holding
+
+    run(test())
+
+
 @given(st.lists(st.sampled_from(["come", "leave", "cancel", "more", "fewer"]), max_size=40))
 def test_counts_never_drift(steps: list[str]) -> None:
     async def test() -> None:

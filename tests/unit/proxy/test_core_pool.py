@@ -80,6 +80,38 @@ def test_a_switch_keeps_what_stays_and_tells_what_goes() -> None:
     asyncio.run(test())
 
 
+def test_silence_is_of_one_server_and_any_byte_ends_it() -> None:
+    clock = Clock()
+    pool = Pool([A, B], {}, clock)
+    assert taken(pool, 3) == "aba"
+    clock.now = 10.0
+    assert (pool.silent_s(A), pool.silent_s(B), pool.silent_s(C)) == (10.0, 10.0, 0.0)
+    first = next(load for load in pool._loads if load.backend == A)
+    first.heard()
+    clock.now = 15.0
+    assert (pool.silent_s(A), pool.silent_s(B)) == (5.0, 15.0)
+    first.leave()
+    first.leave()
+    clock.now = 100.0
+    assert pool.silent_s(A) == 0.0  # nothing is there
+    first.enter()
+    assert pool.silent_s(A) == 0.0  # it had answered before
+    pool.replace([A, B])
+    assert pool.silent_s(B) == 0.0  # a new process may be there
+
+
+def test_those_who_give_up_in_vain_end_no_silence() -> None:
+    clock = Clock()
+    pool = Pool([A], {}, clock)
+    load = pool.pick()
+    assert load is not None
+    for clock.now in (0.0, 40.0, 80.0):
+        load.enter()
+        told = pool.silent_s(A)
+        load.leave()
+    assert told == 80.0
+
+
 def test_new_weights_act_at_once() -> None:
     pool = Pool([A, B], {}, Clock())
     pool.reweigh({"b": 0.0})

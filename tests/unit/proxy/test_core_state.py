@@ -244,9 +244,23 @@ def test_a_death_is_a_new_boot_with_its_fault_kept() -> None:
             await house.put(max_queue=9)
         house.engines.down, house.engines.values = None, {"max_num_seqs": 128}
         house.engines.urls = ["http://safe"]
-        house.state.on_event(EngineEvent("edited", None, "the safe settings run"))
+        house.state.on_event(EngineEvent("reverted", None, "the safe settings run"))
         assert (house.body["settings"]["max_num_seqs"], house.body["generation"]) == (128, 3)
         assert (house.urls(), len(house.body["faults"])) == (["http://safe"], 1)
+
+    run(test)
+
+
+def test_a_persons_change_of_a_knob_is_no_new_boot_and_any_other_edit_is() -> None:
+    async def test(house: House) -> None:
+        boot = house.state.boot_id
+        house.engines.values = {"max_num_seqs": 128}
+        house.state.on_event(EngineEvent("edited", None, "set by others"))
+        assert (house.body["settings"]["max_num_seqs"], house.body["generation"]) == (128, 2)
+        assert house.state.boot_id == boot
+        house.state.on_event(EngineEvent("edited", None, "a flag that is no knob"))
+        assert house.body["generation"] == 3
+        assert house.state.boot_id != boot
 
     run(test)
 

@@ -151,7 +151,7 @@ def test_a_death_of_new_settings_goes_back_to_the_proven() -> None:
         world.clock.time += 3600
 
     made = play(world, an_hour, "look", NEW, world.die, "look")
-    assert kinds(world) == ["died", "edited"]
+    assert kinds(world) == ["died", "reverted"]
     assert made.manager.settings() == FIRST
     proven = World()
 
@@ -202,6 +202,63 @@ def test_silence_is_a_fault_only_when_completions_fail_too() -> None:
     assert world.events == []
     asyncio.run(looks(1))
     assert world.events[0].fault is Fault.HUNG
+
+
+def later(world: World) -> None:
+    world.clock.time += 61
+
+
+def test_a_server_that_is_well_and_answers_nobody_hangs() -> None:
+    world = World()
+    made = play(world)
+    later(world)
+    world.stuck, world.unanswered_s = True, 59.0
+    asyncio.run(made.watcher.look(world.hear))
+    assert (world.events, world.asked) == ([], 4)  # those of the warm-up: it is not yet time
+    world.unanswered_s = 61.0
+    world.after_asking = lambda: setattr(world, "unanswered_s", 1.0)
+    asyncio.run(made.watcher.look(world.hear))
+    assert world.events == []  # full: somebody was answered while the one completion was not
+    world.unanswered_s, world.after_asking = 61.0, lambda: setattr(world, "stuck", False)
+    asyncio.run(made.watcher.look(world.hear))
+    assert kinds(world) == ["died", "restarted"]
+    assert world.events[0].fault is Fault.HUNG
+    assert "requests got no byte for 60 s" in world.events[0].message
+
+
+def test_a_server_that_answers_the_one_completion_or_refuses_it_does_not_hang() -> None:
+    world = World()
+    made = play(world)
+    for world.refuses in (None, 401):
+        later(world)
+        world.unanswered_s += 61.0
+        asyncio.run(made.watcher.look(world.hear))
+        asked = world.asked
+        asyncio.run(made.watcher.look(world.hear))
+        assert (world.events, world.asked) == ([], asked)  # nor is it asked at each look
+
+
+def test_a_change_tells_of_a_hang_and_waits_for_nobody_there() -> None:
+    world = World()
+    made = play(world)
+    later(world)
+
+    async def stuck(change: dict[str, int]) -> None:
+        world.stuck, world.after_asking = True, lambda: setattr(world, "stuck", False)
+        made.manager._on_event = world.hear
+        await made.manager.change(change, world.switch)
+
+    world.unanswered_s = 10.0  # found out while the change waits for those in flight
+    world.clock.on_wait = lambda: setattr(world, "unanswered_s", 100.0)
+    asyncio.run(stuck(NEW))
+    assert kinds(world) == ["died"]
+    assert world.story[-6:] == [
+        "hold", "enough", "stop blue", "start blue 128", "switch blue", "free",
+    ]  # fmt: skip
+    assert (made.manager.settings(), made.manager.outage()) == (NEW, None)
+    later(world)  # known when the change begins
+    asyncio.run(stuck(FIRST))
+    assert (kinds(world), made.manager.outage()) == (["died", "died"], None)
 
 
 def test_a_keeper_that_does_not_answer_is_no_death() -> None:

@@ -11,12 +11,13 @@ import pytest
 from autotuner.proxy.engines.adopted import AdoptedServer
 from autotuner.proxy.engines.client import CompletionError, Reading
 from autotuner.proxy.engines.gates import WarmUp, warm_up
+from autotuner.proxy.engines.hanging import Hanging
 from autotuner.proxy.engines.kinds.vllm import VLLM
 from autotuner.proxy.engines.launchers.port import Place
 from autotuner.proxy.engines.record import FileStore, Record, Standing
 from autotuner.proxy.engines.safety import Track, after_death, proven, wait_s
 from autotuner.proxy.ports import Backend, EngineEvent, Fault
-from tests.unit.proxy.engines_fakes import FakeClock
+from tests.unit.proxy.engines_fakes import World
 
 A, B, C = {"x": 1}, {"x": 2}, {"x": 3}
 
@@ -62,7 +63,7 @@ class Asked:
 
     def __init__(self, reading: Reading, *, healthy: bool = True) -> None:
         self.reading, self.prompts = reading, list[str]()
-        self.is_healthy = healthy
+        self.is_healthy, self.completes = healthy, True
 
     async def healthy(self, url: str, limit_s: float) -> bool:
         return self.is_healthy
@@ -74,6 +75,8 @@ class Asked:
         self, url: str, model: str, prompt: str, max_tokens: int, limit_s: float
     ) -> None:
         self.prompts.append(prompt)
+        if not self.completes:
+            raise CompletionError("nothing within 30 s")
         if model == "bad" and prompt.startswith("1 "):
             raise CompletionError("no token")
 
@@ -100,9 +103,36 @@ def test_a_warm_up_that_fails_says_why(model: str, said: str) -> None:
         asyncio.run(warm_up(Asked(Reading(model=model)), "http://h", WarmUp()))
 
 
+def adopted(client: Asked, world: World | None = None) -> AdoptedServer:
+    world = world or World()
+    hanging = Hanging(client, world.clock, world, 60)
+    return AdoptedServer(VLLM, Backend("http://h", "h"), client, world.clock, hanging)
+
+
+def test_a_server_of_others_that_hangs_is_out_until_it_completes_again() -> None:
+    client, world = Asked(Reading("m", None, "1")), World()
+    server = adopted(client, world)
+    heard: list[EngineEvent] = []
+
+    async def story() -> None:
+        await server.start()
+        world.clock.time += 100
+        world.unanswered_s, client.completes = 100, False
+        await server._look(heard.append)
+        assert "got no byte" in str(server.outage())
+        world.unanswered_s = 0.0  # nobody is let through to it now
+        await server._look(heard.append)
+        assert server.outage() is not None
+        client.completes = True
+        await server._look(heard.append)
+
+    asyncio.run(story())
+    assert (server.outage(), [event.kind for event in heard]) == (None, ["died", "restarted"])
+
+
 def test_a_server_of_others_is_watched_and_never_changed() -> None:
     client = Asked(Reading("m", None, "1", {"max_num_seqs": 1}, born=1.0))
-    server = AdoptedServer(VLLM, Backend("http://h", "h"), client, FakeClock())
+    server = adopted(client)
     heard: list[EngineEvent] = []
 
     async def look(times: int = 1) -> None:
@@ -132,6 +162,6 @@ def test_a_server_of_others_is_watched_and_never_changed() -> None:
 
 def test_a_server_of_others_that_is_not_there_yet_is_an_outage() -> None:
     client = Asked(Reading(), healthy=False)
-    server = AdoptedServer(VLLM, Backend("http://h", "h"), client, FakeClock())
+    server = adopted(client)
     asyncio.run(server.start())
     assert server.outage()

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from autotuner.domain.errors import SettingsRefusedError
+from autotuner.domain.errors import SettingsRefusedError, StaleGenerationError
 from autotuner.domain.experiment import Arm, Experiment, Verdict
 from autotuner.domain.feasibility import EngineFault, Fault, Infeasible
 from autotuner.domain.knobs import Knob, KnobSpace, Settings, Value
 from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LiveSettings
-from autotuner.tuner import Action, Restart, Tuner, blamed
+from autotuner.tuner import Action, Restart, Tuner, blamed, unapplied
 from tests.unit.tuner.world import (
     LIVE,
     NEW,
@@ -57,7 +57,7 @@ def test_a_candidate_that_dies_is_harmful_and_barred_for_good() -> None:
     assert decision.concluded is not None
     assert decision.concluded.conclusion is not None
     assert decision.concluded.conclusion.verdict is Verdict.HARMFUL
-    assert "run-memory: the log" in decision.reason
+    assert "run-memory, out of memory after its start: the log" in decision.reason
     assert decision.alert == "ExperimentHarmful"
     assert decision.state.quarantined == {NEW.digest: math.inf}
     assert decision.state.infeasible == (Infeasible(NEW, Fault.RUN_MEMORY, "the log"),)
@@ -137,7 +137,7 @@ def test_an_incumbent_that_dies_and_comes_back_is_told_of() -> None:
     decision = decide(state(), seen(died(OLD, failed(OLD))))
     assert (decision.action, decision.apply) == (Action.ROLLBACK, OLD)
     assert decision.alert == "TargetRestarted"
-    assert "run-memory: the log" in decision.reason
+    assert "run-memory, out of memory after its start: the log" in decision.reason
     assert decision.state.quarantined == {}
 
 
@@ -186,6 +186,26 @@ def test_a_refusal_of_the_engine_bars_the_candidate_for_good() -> None:
     assert after.infeasible == (Infeasible(NEW, Fault.START_KV, "422: no room"),)
     assert after.experiment is None
     assert after.unsettled
+
+
+def test_the_end_of_a_test_tells_the_fault_in_words_with_the_line_that_decided() -> None:
+    test = started().experiment
+    assert test is not None
+    line = "ValueError: No available memory for the cache blocks."
+    refusal = SettingsRefusedError(line, "start-kv", NEW)
+    told = f"engine did not start (start-kv, no room for its KV cache: {line})"
+    assert unapplied(test, NEW, refusal) == f"the candidate's {told}"
+    assert unapplied(test, OLD, SettingsRefusedError(line, "start-kv")) == f"the incumbent's {told}"
+    for other in (SettingsRefusedError("seqs=8: too many"), StaleGenerationError("too late")):
+        assert unapplied(test, NEW, other) == f"its settings could not be applied: {other}"
+
+
+def test_a_ban_that_a_person_lifted_holds_no_more_and_the_others_do() -> None:
+    known = BAD.without(Infeasible(LARGER, Fault.CRASHED, "another"))
+    free = known.lifted(frozenset({NEW.digest, "unknown"}))
+    assert free.infeasible == (Infeasible(LARGER, Fault.CRASHED, "another"),)
+    assert free.quarantined == {LARGER.digest: math.inf}
+    assert known.lifted(frozenset()) is known
 
 
 def test_an_incumbent_whose_engine_does_not_start_is_tried_some_times_and_then_let_go() -> None:
