@@ -63,7 +63,7 @@ def test_a_snapshot_is_a_page_in_our_names_with_its_time(path: str) -> None:
     [
         (b"", 503, "it answered 503"),
         (b"<html>hello</html>", 200, "not a Prometheus metrics page"),
-        (b"node_load1 0.3\n", 200, "no metrics of the worker, vLLM or SGLang"),
+        (b"node_load1 0.3\n", 200, "no metrics of the worker, the proxy, vLLM or SGLang"),
         (b"", 200, "--enable-metrics"),
         (b'vllm:time_to_first_token_seconds_bucket{le="1"} 2\n', 200, "is missing"),
     ],
