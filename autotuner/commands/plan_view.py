@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from autotuner.planner.architecture import Architecture
@@ -96,7 +97,7 @@ def _print(
 
 def _width(console: Console, table: Table) -> int:
     """Columns of the terminal that the whole table takes."""
-    return table.__rich_measure__(console, console.options.update(max_width=1000)).maximum
+    return Measurement.get(console, console.options.update(max_width=1000), table).maximum
 
 
 def _table(

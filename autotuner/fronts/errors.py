@@ -40,6 +40,17 @@ def invalid(param: str, value: object, fix: str) -> ApiError:
     return ApiError(400, f"{param}={_short(value)}: {fix}", param=param, code="invalid_value")
 
 
+def too_large(limit_bytes: int) -> ApiError:
+    """413 that ends the connection: what is still to come of the body is not read."""
+    return ApiError(
+        413,
+        f"body: larger than {limit_bytes} bytes: send less",
+        param="body",
+        code="body_too_large",
+        headers={"Connection": "close"},
+    )
+
+
 def overloaded(message: str, retry_after_s: int) -> ApiError:
     """503 that tells when to come back."""
     headers = {"Retry-After": str(retry_after_s)}

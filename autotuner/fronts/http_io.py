@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from autotuner.fronts.errors import ApiError
+from autotuner.fronts.errors import ApiError, too_large
 
 CLIENT_CLOSED = 499  # nginx's code for a client that did not wait
 
@@ -18,13 +18,13 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     """The request's body; raises ApiError 413 as soon as it is known to be too large."""
     told = request.headers.get("content-length", "")
     if told.isdecimal() and int(told) > limit_bytes:
-        raise _too_large(limit_bytes)
+        raise too_large(limit_bytes)
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
             if len(body) > limit_bytes:
-                raise _too_large(limit_bytes)
+                raise too_large(limit_bytes)
     except ClientDisconnect:
         raise ApiError(CLIENT_CLOSED, "the client went away while it sent the body") from None
     return bytes(body)
@@ -49,13 +49,3 @@ class ReleasingStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._on_close()
-
-
-def _too_large(limit_bytes: int) -> ApiError:
-    return ApiError(
-        413,
-        f"body: larger than {limit_bytes} bytes: send less",
-        param="body",
-        code="body_too_large",
-        headers={"Connection": "close"},
-    )

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from starlette.types import Receive, Scope, Send
 
-from autotuner.fronts.errors import ApiError
+from autotuner.fronts.errors import ApiError, too_large
 from autotuner.fronts.http_io import gone
 
 
@@ -21,7 +21,7 @@ async def body_of(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
     """The whole body; raises ApiError 413 as soon as it is too large, and ClientGoneError."""
     told = dict(scope["headers"]).get(b"content-length", b"")
     if told.isdigit() and int(told) > limit_bytes:
-        raise _too_large(limit_bytes)
+        raise too_large(limit_bytes)
     parts: list[bytes] = []
     size = 0
     while True:
@@ -31,7 +31,7 @@ async def body_of(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
         part = message.get("body", b"")
         size += len(part)
         if size > limit_bytes:
-            raise _too_large(limit_bytes)
+            raise too_large(limit_bytes)
         parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -69,13 +69,3 @@ async def refuse(send: Send, error: ApiError) -> None:
     headers = [(name.lower().encode(), value.encode()) for name, value in told.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _too_large(limit_bytes: int) -> ApiError:
-    return ApiError(
-        413,
-        f"body: larger than {limit_bytes} bytes: send less",
-        param="body",
-        code="body_too_large",
-        headers={"Connection": "close"},
-    )

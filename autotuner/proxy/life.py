@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autotuner.fronts.exposures import Exposure, Outcome
+from autotuner.fronts.gaps import Gaps
 from autotuner.proxy.reading import Usage
 
 
@@ -23,9 +24,7 @@ class Life:
     prompt_chars: int = 0
     prompt_tokens: int | None = None
     queue_s: float | None = None
-    first_at: float | None = None
-    last_at: float | None = None
-    gap_max_s: float | None = None
+    gaps: Gaps = field(default_factory=Gaps)
     events: int = 0
 
     def admitted(self, generation: int, now: float) -> None:
@@ -34,22 +33,15 @@ class Life:
     def content(self, now: float) -> float | None:
         """Counts an event with content; the gap since the one before (s), None for the first."""
         self.events += 1
-        last, self.last_at = self.last_at, now
-        if last is None:
-            self.first_at = now
-            return None
-        gap_s = now - last
-        if self.gap_max_s is None or gap_s > self.gap_max_s:
-            self.gap_max_s = gap_s
-        return gap_s
+        return self.gaps.note(now)
 
     def whole(self, now: float) -> None:
         """The answer came in one piece: its first token is its last."""
-        self.first_at = self.last_at = now
+        self.gaps.first_at = self.gaps.last_at = now
 
     @property
     def ttft_s(self) -> float | None:
-        return None if self.first_at is None else self.first_at - self.arrived_mono
+        return self.gaps.since(self.arrived_mono)
 
     def ended(
         self, outcome: Outcome, generation: int, now: float, usage: Usage | None, prompt_guess: int
@@ -70,7 +62,7 @@ class Life:
             queue_s=e2el_s if self.queue_s is None else self.queue_s,
             ttft_s=self.ttft_s,
             tpot_s=self._tpot_s(output_tokens),
-            gap_max_s=self.gap_max_s,
+            gap_max_s=self.gaps.largest_s,
             e2el_s=e2el_s,
             prompt_tokens=prompt_guess if prompt is None else prompt,
             output_tokens=output_tokens,
@@ -80,6 +72,4 @@ class Life:
 
     def _tpot_s(self, output_tokens: int) -> float | None:
         """None where there is no gap to divide: fewer than two tokens, or than two events."""
-        if self.first_at is None or self.last_at is None or output_tokens < 2 or self.events < 2:
-            return None
-        return (self.last_at - self.first_at) / (output_tokens - 1)
+        return None if self.events < 2 else self.gaps.mean_s(output_tokens)

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from autotuner.fronts.exposures import SERVED, Exposure, Outcome
+from autotuner.fronts.served_histograms import ServedHistograms
 from autotuner.proxy.ports import Fault, Value
 
 M = TypeVar("M", Counter, Gauge)
@@ -39,17 +40,17 @@ class ProxyMetrics:
         self._itl = self.histogram(
             "inter_token_latency_seconds", "Gap between events of a stream", GAP_S
         )
-        self._tpot = self.histogram(
-            "request_time_per_output_token_seconds", "Mean gap between tokens of a request", GAP_S
-        )
-        self._gap_max = self.histogram("request_max_gap_seconds", "Largest gap of a request", GAP_S)
-        self._e2el = self.histogram(
-            "e2e_request_latency_seconds", "Arrival to last token", LATENCY_S
-        )
-        self._queue = self.histogram("request_queue_time_seconds", "Arrival to admission", TTFT_S)
-        self._prompt = self.histogram("request_prompt_tokens", "Prompt tokens of a request", TOKENS)
-        self._generation = self.histogram(
-            "request_generation_tokens", "Tokens of an answer", TOKENS
+        self._served = ServedHistograms(
+            tpot=self.histogram(
+                "request_time_per_output_token_seconds",
+                "Mean gap between tokens of a request",
+                GAP_S,
+            ),
+            gap_max=self.histogram("request_max_gap_seconds", "Largest gap of a request", GAP_S),
+            e2el=self.histogram("e2e_request_latency_seconds", "Arrival to last token", LATENCY_S),
+            queue=self.histogram("request_queue_time_seconds", "Arrival to admission", TTFT_S),
+            prompt=self.histogram("request_prompt_tokens", "Prompt tokens of a request", TOKENS),
+            generation=self.histogram("request_generation_tokens", "Tokens of an answer", TOKENS),
         )
         self._prompt_total = self.counter("prompt_tokens", "Prompt tokens of ended requests")
         self._generation_total = self.counter("generation_tokens", "Tokens generated")
@@ -115,14 +116,7 @@ class ProxyMetrics:
         if exposure.outcome not in SERVED:
             return
         self._success.labels(exposure.outcome).inc()
-        self._e2el.observe(exposure.e2el_s)
-        self._queue.observe(exposure.queue_s)
-        self._prompt.observe(exposure.prompt_tokens)
-        self._generation.observe(exposure.output_tokens)
-        if exposure.tpot_s is not None:
-            self._tpot.observe(exposure.tpot_s)
-        if exposure.gap_max_s is not None:
-            self._gap_max.observe(exposure.gap_max_s)
+        self._served.add(exposure)
 
     def died(self, fault: Fault) -> None:
         self._faults.labels(fault.value).inc()

@@ -83,7 +83,7 @@ class StreamObserver:
     def _tell(self, outcome: Outcome) -> None:
         reading, life = self._reading, self._life
         life.id = reading.id or life.id
-        if reading.finish is not None and life.first_at is None:
+        if reading.finish is not None and life.gaps.first_at is None:
             self._traffic.whole(life)  # tokens without a text of their own
         self._traffic.ended(life, outcome, reading.usage())
 

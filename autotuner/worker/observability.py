@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from prometheus_client import CollectorRegistry, generate_latest
 
 from autotuner.fronts.exposures import SERVED, Exposure, Outcome
+from autotuner.fronts.served_histograms import ServedHistograms
 from autotuner.worker.live_settings import InForce
 from autotuner.worker.messages import StepOutput
 from autotuner.worker.metric_maker import MetricMaker
@@ -63,21 +64,19 @@ class WorkerMetrics:
         self._itl = make.histogram(
             "inter_token_latency_seconds", "Gap between tokens", buckets.gap_s
         )
-        self._tpot = make.histogram(
-            "request_time_per_output_token_seconds", "Mean gap of a request", buckets.gap_s
-        )
-        self._gap_max = make.histogram(
-            "request_max_gap_seconds", "Largest gap of a request", buckets.gap_s
-        )
-        self._e2el = make.histogram(
-            "e2e_request_latency_seconds", "Arrival to last token", LATENCY_S
-        )
-        self._queue = make.histogram(
-            "request_queue_time_seconds", "Arrival to admission", buckets.ttft_s
-        )
-        self._prompt = make.histogram("request_prompt_tokens", "Prompt tokens of a request", TOKENS)
-        self._generation = make.histogram(
-            "request_generation_tokens", "Tokens of an answer", TOKENS
+        self._served = ServedHistograms(
+            tpot=make.histogram(
+                "request_time_per_output_token_seconds", "Mean gap of a request", buckets.gap_s
+            ),
+            gap_max=make.histogram(
+                "request_max_gap_seconds", "Largest gap of a request", buckets.gap_s
+            ),
+            e2el=make.histogram("e2e_request_latency_seconds", "Arrival to last token", LATENCY_S),
+            queue=make.histogram(
+                "request_queue_time_seconds", "Arrival to admission", buckets.ttft_s
+            ),
+            prompt=make.histogram("request_prompt_tokens", "Prompt tokens of a request", TOKENS),
+            generation=make.histogram("request_generation_tokens", "Tokens of an answer", TOKENS),
         )
         self._iteration = make.histogram(
             "iteration_tokens_total", "Tokens computed in a step", TOKENS
@@ -141,14 +140,7 @@ class WorkerMetrics:
         if exposure.outcome not in SERVED:
             return
         self._success.labels(self._model_name, exposure.outcome).inc()
-        self._e2el.observe(exposure.e2el_s)
-        self._queue.observe(exposure.queue_s)
-        self._prompt.observe(exposure.prompt_tokens)
-        self._generation.observe(exposure.output_tokens)
-        if exposure.tpot_s is not None:
-            self._tpot.observe(exposure.tpot_s)
-        if exposure.gap_max_s is not None:
-            self._gap_max.observe(exposure.gap_max_s)
+        self._served.add(exposure)
 
     def settings(self, in_force: InForce) -> None:
         self._generation_gauge.set(in_force.generation)

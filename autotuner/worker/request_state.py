@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autotuner.fronts.exposures import Exposure, Outcome
+from autotuner.fronts.gaps import Gaps
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,7 @@ class RequestState:
     output_tokens: int = 0
     cached_tokens: int = 0
     queue_s: float | None = None
-    first_at: float | None = None
-    last_at: float | None = None
-    gap_max_s: float | None = None
+    gaps: Gaps = field(default_factory=Gaps)
 
     def admitted(self, wall: float, cached_tokens: int = 0) -> None:
         """An engine took it up at `wall`; two clocks' rounding never makes the wait negative.
@@ -41,25 +40,16 @@ class RequestState:
     def token(self, now: float) -> float | None:
         """Counts a token and returns the gap since the one before it (s); None for the first."""
         self.output_tokens += 1
-        last, self.last_at = self.last_at, now
-        if last is None:
-            self.first_at = now
-            return None
-        gap_s = now - last
-        if self.gap_max_s is None or gap_s > self.gap_max_s:
-            self.gap_max_s = gap_s
-        return gap_s
+        return self.gaps.note(now)
 
     @property
     def ttft_s(self) -> float | None:
-        return None if self.first_at is None else self.first_at - self.arrival.mono
+        return self.gaps.since(self.arrival.mono)
 
     @property
     def tpot_s(self) -> float | None:
         """Mean gap (s) over the tokens after the first; None with fewer than two tokens."""
-        if self.first_at is None or self.last_at is None or self.output_tokens < 2:
-            return None
-        return (self.last_at - self.first_at) / (self.output_tokens - 1)
+        return self.gaps.mean_s(self.output_tokens)
 
     def ended(self, outcome: Outcome, generation: int, now: float) -> Exposure:
         """The record of this request, finished at `now` under settings `generation`."""
@@ -72,7 +62,7 @@ class RequestState:
             queue_s=e2el_s if self.queue_s is None else self.queue_s,
             ttft_s=self.ttft_s,
             tpot_s=self.tpot_s,
-            gap_max_s=self.gap_max_s,
+            gap_max_s=self.gaps.largest_s,
             e2el_s=e2el_s,
             prompt_tokens=self.prompt_tokens,
             output_tokens=self.output_tokens,

@@ -20,7 +20,7 @@ class WaitingPrompts:
 
     def lengths(self) -> list[int]:
         """Prompt tokens of each request that still waits."""
-        started = [state for state in self._states.values() if state.first_at is not None]
+        started = [state for state in self._states.values() if state.gaps.first_at is not None]
         for state in started:
             self.leave(state)
         return [state.prompt_tokens for state in self._states.values()]
