@@ -12,6 +12,7 @@ import pytest
 from autotuner.proxy.engines.config import EngineConfig
 from autotuner.proxy.ports import EngineFailedError, Fault
 from tests.integration.proxy_engines.conftest import CHILD, SETTINGS, House, ask, run
+from tests.integration.proxy_engines.units import stand_in_units
 
 pytestmark = pytest.mark.process
 
@@ -19,17 +20,7 @@ pytestmark = pytest.mark.process
 @pytest.fixture
 def units(house: House, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of units, with the two programs first on PATH."""
-    folder, programs = house.folder / "units", house.folder / "bin"
-    folder.mkdir()
-    programs.mkdir()
-    stand_in = Path(__file__).with_name("systemctl.py")
-    for name in ("systemctl", "journalctl"):
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} {stand_in} {name} "$@"\n')
-        program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    monkeypatch.setenv("UNITS", str(folder))
-    monkeypatch.setenv("UNIT_COMMAND", f"{sys.executable} {CHILD}")
+    folder = stand_in_units(house.folder, monkeypatch, f"{sys.executable} {CHILD}")
     monkeypatch.setenv("CHILD_PIDS", str(house.folder / "pids"))
     return folder
 

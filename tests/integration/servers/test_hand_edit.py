@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from autotuner.domain.experiment import Verdict
+from tests.integration.proxy_engines.units import stand_in_units
 from tests.integration.servers.conftest import RATE_RPS, TOKENS, policy
 from tests.integration.servers.fake_process import ROOT, command, free_port
 from tests.integration.servers.front import Front
@@ -22,25 +22,13 @@ from tests.integration.servers.traffic import traffic
 
 pytestmark = pytest.mark.process
 
-STAND_IN = ROOT / "tests" / "integration" / "proxy_engines" / "systemctl.py"
-
 
 @pytest.fixture
 def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of systemd units of the fake server, with stand-ins of both programs on PATH."""
-    folder, programs = tmp_path / "units", tmp_path / "bin"
-    folder.mkdir()
-    programs.mkdir()
-    for name in ("systemctl", "journalctl"):
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} {STAND_IN} {name} "$@"\n')
-        program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("UNITS", str(folder))
     scene = tmp_path / "front" / "scene.json"
-    monkeypatch.setenv("UNIT_COMMAND", shlex.join(command("vllm", scene)))
-    return folder
+    return stand_in_units(tmp_path, monkeypatch, shlex.join(command("vllm", scene)))
 
 
 @pytest.fixture
