@@ -9,7 +9,7 @@ differences of nominal + a, an experiment differences of f (co-kriging: Kennedy 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -106,8 +106,11 @@ def gains(
     `measured` and `simulated` (by the discrete-step simulator of the nominal model): values
     relative to row 0's. `seen`: row 0's absolute value and its deviation, None where unknown.
     """
-    tries = [_posterior(beliefs, measured, simulated, seen, s) for s in _choices()]
-    return max(tries, key=lambda one: one[0])[1]
+    known, choices = _Known.of(beliefs, measured, simulated, seen), list(_choices())
+    likely = [_log_prior(scales) for scales in choices]
+    if len(known.values):
+        likely = np.add(likely, _log_evidence(beliefs, known, choices)).tolist()
+    return _posterior(beliefs, known, choices[int(np.argmax(likely))])
 
 
 def _choices() -> Iterator[Scales]:
@@ -122,46 +125,68 @@ def _log_prior(scales: Scales) -> float:
     return -0.7 * float(unlikely)
 
 
-def _posterior(
-    beliefs: Beliefs,
-    measured: Readings,
-    simulated: Readings,
-    seen: tuple[float, float] | None,
-    scales: Scales,
-) -> tuple[float, Gains]:
-    """The log evidence for the scales (up to a constant) and the gains under them."""
-    known = _Known.of(beliefs, measured, simulated, seen)
+def _log_evidence(beliefs: Beliefs, known: _Known, choices: Sequence[Scales]) -> Floats:
+    """The log evidence for each of the scales, up to a constant common to all."""
+    of_truth, of_formula = np.hsplit(known.weights, 2)
+    worlds = _spread(beliefs, known.rows) @ of_truth.T
+    offset = _OFFSET**2 * np.outer(of_truth.sum(axis=1), of_truth.sum(axis=1))
+    certain = known.noise + offset + _JITTER**2 * np.eye(len(known.values))
+    at, both = beliefs.axes[known.rows], of_truth + of_formula
+    smooth = {length: _smooth(at, at, length) for length in _LENGTH}
+    formula = {length: both @ smooth[length] @ both.T for length in _LENGTH}
+    structure = {length: of_truth @ smooth[length] @ of_truth.T for length in _LENGTH}
+    among = np.stack(
+        [
+            certain
+            + s.worlds**2 * (worlds.T @ worlds)
+            + s.formula**2 * formula[s.length]
+            + s.structure**2 * structure[s.length]
+            for s in choices
+        ]
+    )
+    factor = np.linalg.cholesky(among)
+    values = np.broadcast_to(known.values[:, None], (len(among), len(known.values), 1))
+    white = np.linalg.solve(factor, values)
+    volume = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
+    found: Floats = -0.5 * (white[:, :, 0] ** 2).sum(axis=1) - volume
+    return found
+
+
+def _posterior(beliefs: Beliefs, known: _Known, scales: Scales) -> Gains:
+    """The gains under these scales."""
     mean = beliefs.worlds.mean(axis=0)
-    spread = (beliefs.worlds - mean) * scales.worlds / np.sqrt(max(len(beliefs.worlds) - 1, 1))
-    at = beliefs.axes[known.rows]
+    every = np.arange(len(mean))
+    spread = _spread(beliefs, every) * scales.worlds
+    own, at = spread - spread[:, :1], beliefs.axes[known.rows]
+    structure, formula = scales.structure**2, scales.formula**2
+    near = _smooth(beliefs.axes, beliefs.axes[:1], scales.length)[:, 0]
+    prior = (own**2).sum(axis=0) + 2 * (formula + structure) * (1 - near)
+    if not len(known.values):
+        return Gains(mean - mean[0], _deviation(prior), scales)
     smooth = _smooth(at, at, scales.length)
-    formula, structure = scales.formula**2 * smooth, scales.structure**2 * smooth
-    truth = _OFFSET**2 + spread[:, known.rows].T @ spread[:, known.rows] + formula + structure
-    covariance = np.block([[truth, formula], [formula, formula]])
+    worlds = spread[:, known.rows].T @ spread[:, known.rows]
+    truth = _OFFSET**2 + worlds + (formula + structure) * smooth
+    covariance = np.block([[truth, formula * smooth], [formula * smooth, formula * smooth]])
     among = known.weights @ covariance @ known.weights.T + known.noise
     # To the gains: of f at every row less f at row 0.
     far = _smooth(beliefs.axes, at, scales.length)
     far = far - far[0]
-    of_worlds = (spread - spread[:, :1]).T @ spread[:, known.rows]
-    to_formula = scales.formula**2 * far
-    to_known = (
-        np.hstack([of_worlds + to_formula + scales.structure**2 * far, to_formula])
-        @ known.weights.T
-    )
-    prior = ((spread - spread[:, :1]) ** 2).sum(axis=0) + 2 * (
-        scales.formula**2 + scales.structure**2
-    ) * (1 - _smooth(beliefs.axes, beliefs.axes[:1], scales.length)[:, 0])
-    if not len(known.values):
-        gain = Gains(mean - mean[0], np.sqrt(np.maximum(prior, _JITTER**2)), scales)
-        return _log_prior(scales), gain
+    of_truth = own.T @ spread[:, known.rows] + (formula + structure) * far
+    to_known = np.hstack([of_truth, formula * far]) @ known.weights.T
     factor = cho_factor(among + _JITTER**2 * np.eye(len(among)), lower=True)
-    solved = cho_solve(factor, known.values)
-    likelihood = -0.5 * float(known.values @ solved) - float(np.log(np.diag(factor[0])).sum())
     variance = prior - (to_known * cho_solve(factor, to_known.T).T).sum(axis=1)
-    gain = Gains(
-        mean - mean[0] + to_known @ solved, np.sqrt(np.maximum(variance, _JITTER**2)), scales
-    )
-    return likelihood + _log_prior(scales), gain
+    gain = mean - mean[0] + to_known @ cho_solve(factor, known.values)
+    return Gains(gain, _deviation(variance), scales)
+
+
+def _spread(beliefs: Beliefs, rows: Ints) -> Floats:
+    """A factor of the worlds' covariance, [world, row]."""
+    found: Floats = beliefs.worlds[:, rows] - beliefs.worlds[:, rows].mean(axis=0)
+    return np.asarray(found / np.sqrt(max(len(found) - 1, 1)))
+
+
+def _deviation(variance: Floats) -> Floats:
+    return np.sqrt(np.maximum(variance, _JITTER**2))
 
 
 @dataclass(frozen=True)

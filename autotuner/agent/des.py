@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotuner.agent.des_crowding import Crowding
-from autotuner.agent.des_cursors import CursorRun, Trace
+from autotuner.agent.des_cursors import CursorRun
 from autotuner.agent.des_noise import Noise
 from autotuner.agent.des_rows import RowServer, ServedRow
+from autotuner.agent.des_trace import Trace
 from autotuner.agent.latencies import Latencies
 from autotuner.agent.schedule import ScheduleTable
 from autotuner.agent.serving import ServingTable

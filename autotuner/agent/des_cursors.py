@@ -1,53 +1,42 @@
-"""All environments step by step at once, for as long as no memory, patience or queue limit binds.
+"""All environments at once, for as long as no memory, patience or queue limit binds.
 
-All per-step work is on vectors of length [environment]: a sequence that decodes needs no
-bookkeeping until it ends, because every sequence that decodes gets one token a step. Its end is
-known when its prompt is done, and its largest gap is the longest step in between, looked up
-afterwards. A row in which a limit may bind stops and is marked `broken`.
+All work is on vectors of length [environment] and on the stretches of steps between two events: a
+sequence that decodes needs no bookkeeping until it ends, because every sequence that decodes gets
+one token a step. Its end is known when its prompt is done, and its largest gap is the longest step
+in between, looked up afterwards. Each environment stands at a step of its own. A row in which a
+limit may bind stops and is marked `broken`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
-from autotuner.agent.des_context import windowed_pairs
+from autotuner.agent.des_calendar import Calendar
 from autotuner.agent.des_crowding import Crowding
+from autotuner.agent.des_grouped import GroupedQueues
 from autotuner.agent.des_limits import Limits
-from autotuner.agent.des_noise import BLOCK_STEPS, Noise
+from autotuner.agent.des_noise import Factors, Noise
+from autotuner.agent.des_stretch import (
+    FILLING,
+    FREED,
+    LEAVING,
+    LEAVING_CONTEXT,
+    Begin,
+    PromptWork,
+    Stretch,
+    windowed_pairs,
+)
+from autotuner.agent.des_trace import StepBook, Trace
 from autotuner.agent.latencies import Latencies, from_steps
-from autotuner.agent.schedule import ScheduleTable, priority
+from autotuner.agent.schedule import ScheduleTable
 from autotuner.agent.serving import ServingTable
-from autotuner.agent.stepmodel import Bools, Floats, Ints
+from autotuner.agent.stepmodel import Bools, Ints
 from autotuner.agent.traffic import Traffic
 
 _NO_WINDOW = 1 << 40
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What the steps were made of: arrays [step, environment]; 0 tokens where none ran.
-
-    `running` is how many ran when the step had ended.
-    """
-
-    step_s: Floats
-    end_s: Floats
-    decode_seqs: Ints
-    prefill_tokens: Ints
-    context_tokens: Ints
-    running: Ints
-
-
-@dataclass
-class _Queues:
-    """One row under length grouping: who waits, in the order of arrival, and who is prefilling
-    with how many tokens done, in the order of admission.
-    """
-
-    waiting: list[int] = field(default_factory=list)
-    prefilling: dict[int, int] = field(default_factory=dict)
+_SHORTEST, _LONGEST = 4, 128  # steps looked ahead; chosen by trying
+_AHEAD = 3.0  # times the mean length of the last stretches; chosen by trying
+_ELEMENTS = 15_000  # looked ahead in all rows together, about; chosen by trying
 
 
 class CursorRun:
@@ -67,7 +56,8 @@ class CursorRun:
     ) -> None:
         n, width = traffic.arrival_s.shape
         self.schedules, self.steps, self.cap_s = schedules, serving.steps, cap_s
-        self.noise, self.tracing, self.crowding = noise, trace, crowding
+        self.factors = Factors(noise, serving.steps.noise)
+        self.tracing, self.crowding = trace, crowding
         pad = ((0, 0), (0, 1))
         self.arrival = np.pad(traffic.arrival_s, pad, constant_values=np.inf)
         self.prompt = np.pad(traffic.prompt_tokens, pad, constant_values=1)
@@ -75,7 +65,7 @@ class CursorRun:
         self.total = np.isfinite(traffic.arrival_s).sum(axis=1)
         self.first = np.full((n, width + 1), -1, dtype=np.int64)  # step of the first token
         self.rows = np.arange(n)
-        self.clock = np.zeros(n)
+        self.clock, self.index = np.zeros(n), np.zeros(n, np.int64)  # and the number of steps
         # Cursors into the arrivals: how many are known, admitted, and through with their prompt.
         self.seen, self.oldest = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self.admitted, self.head = np.zeros(n, np.int64), np.zeros(n, np.int64)
@@ -83,29 +73,32 @@ class CursorRun:
         self.decoding, self.context = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self.finished = np.zeros(n, np.int64)
         self.stopped_at = np.full(n, np.iinfo(np.int64).max)
-        self.ring_size = int(self.output.max(initial=1)) + 1
-        self.leaving = np.zeros((self.ring_size, n), np.int64)  # how many end at a future step
-        self.leaving_context = np.zeros((self.ring_size, n), np.int64)
         self.windowed = bool(np.isfinite(serving.window).any())
         self.window = np.where(np.isfinite(serving.window), serving.window, _NO_WINDOW)
         self.window = np.maximum(1, self.window.astype(np.int64))
-        # Of those who decode, how many read one token more each step, and how many stop when.
-        self.growing, self.joined_growing = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self.filling = np.zeros((self.ring_size if self.windowed else 1, n), np.int64)
+        # Of those who decode, how many read one token more each step.
+        self.growing = np.zeros(n, np.int64)
         self.cached = np.minimum(
             np.floor(serving.prefix_share[:, None] * self.prompt).astype(np.int64), self.prompt - 1
         )
         self.limits = Limits(self.prompt, self.output, serving, max_waiting)
         self.done: Bools = (self.total == 0) | self.limits.broken
-        self.grouped = np.flatnonzero(schedules.length_grouped)
-        # Under length grouping a request may overtake others: lists of requests, not cursors.
-        self.prefills_grouped = np.zeros(n, np.bool_)
-        self.queues = {int(e): _Queues() for e in self.grouped}
-        self.noise_block = np.zeros((0, 0))
-        self.index = 0
-        self.step_log: list[Floats] = []
-        self.end_log: list[Floats] = []
-        self.trace_log: list[tuple[Ints, Ints, Ints, Ints]] = []
+        # Under length grouping a request may overtake another. As long as there are two, lists of
+        # requests take the cursors' place: in rows that are `listed`.
+        self.grouped = bool(schedules.length_grouped.any())
+        self.listed, self.prefills_listed = np.zeros((2, n), np.bool_)
+        self.queues = {
+            int(e): GroupedQueues(
+                self.arrival[e], self.prompt[e], self.cached[e], int(self.window[e])
+            )
+            for e in np.flatnonzero(schedules.length_grouped)
+        }
+        longest = int(self.output.max(initial=1))
+        kinds = FREED + 1 if self.limits.memory else FILLING + 1 if self.windowed else FILLING
+        self.calendar = Calendar(kinds, n, longest + _LONGEST)
+        self.live_steps = self.steps  # of the rows that are not done
+        self.book = StepBook(n, trace)
+        self.stride = _SHORTEST
 
     @property
     def broken(self) -> Bools:
@@ -115,65 +108,63 @@ class CursorRun:
     def run(self) -> None:
         """Play until every row is done."""
         while not self.done.all():
-            self._play_step()
+            self._play()
 
-    def _play_step(self) -> None:
-        self._arrive()
-        if self.limits.any:
-            waited_s = self.clock - self.arrival[self.rows, self.oldest]
-            self.limits.look_at_queue(self.seen - self.admitted, waited_s, ~self.done)
-        self._admit()
-        if self.limits.any:
-            self.limits.look_at_memory(self.decoding, ~self.done)
-            self.done = self.done | self.limits.broken
-            self.stopped_at[self.limits.broken] = -1
-        decoding, context = self.decoding, self.context
-        tokens, prefill_context, pairs, joined, joined_context = self._prefill()
-        active = ((decoding > 0) | (tokens > 0)) & ~self.done
-        read = context + prefill_context
-        m = self.steps
-        step_s = m.t0_s + m.decode_s * decoding + m.prefill_s * tokens + m.context_s * read
-        step_s = step_s + m.pair_s * pairs
-        if self.crowding is not None:
-            step_s = step_s + self.crowding.extra_s(decoding, tokens)
-        step_s = np.where(active, step_s * self._noise(), 0.0)
-        self.clock = self.clock + step_s
-        slot = self.index % self.ring_size
-        grown = self._grow(slot) if self.windowed else decoding
-        self.context = context + grown - self.leaving_context[slot] + joined_context
-        self.decoding = decoding + joined - self.leaving[slot]
-        self.finished += self.leaving[slot]
-        if self.limits.any:
-            self.limits.leave(self.index % self.ring_size, decoding)
-        self.leaving[slot] = 0
-        self.leaving_context[slot] = 0
-        self.step_log.append(step_s)
-        self.end_log.append(self.clock)
-        if self.tracing:
-            running = self.admitted - self.finished
-            self.trace_log.append((decoding * active, tokens, read * active, running))
+    def _play(self) -> None:
+        """Of every row the next step, and those after it up to the next event."""
+        self._wake()
+        chunks = self._prefill()
+        rows = np.flatnonzero(~self.done)
+        if not len(rows):
+            return
+        places = self.calendar.places(rows, self.index[rows], self.stride)
+        due = self.calendar.due(places)
+        stretch = Stretch(self._begin(rows, chunks), due, self.windowed)
+        steps = self.index[rows][:, None] + np.arange(self.stride)
+        if len(rows) < len(self.live_steps.t0_s):
+            self.live_steps = self.steps.take(rows)
+        stretch.timed(self.live_steps, self.factors.at(rows, steps), self.crowding)
+        over = None
+        if self.limits.memory:
+            over = self.limits.over(rows, stretch.decode, due[FREED])
+        stretch.stopped(over)
+        self._write(rows, stretch)
+        self.calendar.clear(places[np.arange(self.stride) < stretch.taken[:, None]])
+        self._go_on(rows, stretch, due)
         self._stop()
-        if not active.all():
-            self._skip_idle(~active & ~self.done)
-        self.index += 1
+        mean = int(stretch.taken.sum()) / len(rows)
+        most = min(max(_ELEMENTS // len(rows), _SHORTEST), _LONGEST)
+        self.stride = max(_SHORTEST, min(int(_AHEAD * mean), most))
 
-    def _grow(self, slot: int) -> Ints:
-        """By how much the step just done grew what decoding reads."""
-        grown = self.growing
-        self.growing = grown - self.filling[slot] + self.joined_growing
-        self.filling[slot] = 0
-        self.joined_growing = np.zeros_like(grown)
-        return grown
+    # ---- who comes in
+    def _wake(self) -> None:
+        """Lets come in what may, and moves rows that have nothing to do on to where they have."""
+        while True:
+            self._arrive()
+            if self.limits.any:
+                waited_s = self.clock - self.arrival[self.rows, self.oldest]
+                self.limits.look_at_queue(self.seen - self.admitted, waited_s, ~self.done)
+            self._admit()
+            if self.limits.any:
+                self.limits.look_at_memory(self.decoding, ~self.done)
+                self.done = self.done | self.limits.broken
+                self.stopped_at[self.limits.broken] = -1
+            busy = (self.decoding > 0) | (self.head < self.admitted) | self.prefills_listed
+            idle = np.flatnonzero(~(busy | self.done))
+            if not len(idle):
+                return
+            self._skip(idle)
 
     def _arrive(self) -> None:
         while True:
             come = (self.arrival[self.rows, self.seen] <= self.clock) & ~self.done
             if not come.any():
                 return
-            for e in self.grouped[come[self.grouped]].tolist():
-                waiting = self.queues[e].waiting
-                waiting.append(int(self.seen[e]))
-                self.oldest[e] = waiting[0]
+            if self.grouped:
+                for e in np.flatnonzero(come & self.listed).tolist():
+                    waiting = self.queues[e].waiting
+                    waiting.append(int(self.seen[e]))
+                    self.oldest[e] = waiting[0]
             self.seen += come
 
     def _admit(self) -> None:
@@ -185,127 +176,217 @@ class CursorRun:
         waited = self.clock >= oldest_s + self.schedules.batch_timeout_s
         opened = (waiting > 0) & (free > 0) & (waited | (waiting >= free)) & ~self.done
         taken = np.where(opened, np.minimum(waiting, free), 0)
-        for e in self.grouped[opened[self.grouped]].tolist():
-            self._admit_grouped(e, int(taken[e]))
+        if self.grouped:
+            two = opened & self.schedules.length_grouped & (self.seen - self.head > 1)
+            for e in np.flatnonzero(two & ~self.listed).tolist():
+                self._list(e)
+            for e in np.flatnonzero(opened & self.listed).tolist():
+                self._admit_listed(e, int(taken[e]))
         if self.limits.any:
-            self.limits.admit(self.admitted, np.where(self.schedules.length_grouped, 0, taken))
+            self.limits.admit(self.admitted, np.where(self.listed, 0, taken))
         self.admitted += taken
-        self.oldest = np.where(self.schedules.length_grouped, self.oldest, self.admitted)
+        self.oldest = np.where(self.listed, self.oldest, self.admitted)
 
-    def _admit_grouped(self, e: int, taken: int) -> None:
+    def _list(self, e: int) -> None:
+        head, admitted = int(self.head[e]), int(self.admitted[e])
+        self.queues[e].begin(head, admitted, int(self.seen[e]), int(self.head_done[e]))
+        self.head[e], self.head_done[e], self.listed[e] = admitted, 0, True
+
+    def _admit_listed(self, e: int, taken: int) -> None:
         queues = self.queues[e]
-        first = self._in_order(e, queues.waiting)[:taken]
-        queues.waiting = [request for request in queues.waiting if request not in first]
-        queues.prefilling.update((r, int(self.cached[e, r])) for r in first)
+        first = queues.admit(taken, float(self.clock[e]))
         self.limits.admit_some(e, first)
         self.head[e] += taken  # kept out of the cursors' way
-        self.prefills_grouped[e] = True
+        self.prefills_listed[e] = True
         self.oldest[e] = queues.waiting[0] if queues.waiting else self.seen[e]
 
-    def _in_order(self, e: int, requests: list[int]) -> list[int]:
-        if len(requests) < 2:
-            return requests
-        prompt, now, arrival = self.prompt[e], float(self.clock[e]), self.arrival[e]
-        return sorted(requests, key=lambda r: priority(int(prompt[r]), now - float(arrival[r])))
+    def _skip(self, idle: Ints) -> None:
+        """Puts idle clocks at their next event: an arrival, or the end of the batching timeout."""
+        ended = idle[self.clock[idle] >= self.cap_s]
+        self.done[ended], self.stopped_at[ended] = True, self.index[ended]
+        arrival = self.arrival[idle, self.seen[idle]]
+        oldest = self.arrival[idle, self.oldest[idle]] + self.schedules.batch_timeout_s[idle]
+        gate = np.where(self.seen[idle] > self.admitted[idle], oldest, np.inf)
+        event_s = np.where(self.done[idle], self.clock[idle], np.minimum(arrival, gate))
+        self.clock[idle] = np.maximum(self.clock[idle], event_s)
+        self.book.write_idle(idle, self.index[idle], self.clock[idle])
+        self.index[idle] += 1
 
-    def _prefill(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
-        """Spend the budget that decoding leaves; tokens, KV read, pairs, who decodes next."""
-        tokens, context = np.zeros_like(self.seen), np.zeros_like(self.seen)
-        pairs = np.zeros_like(self.seen)
-        joined, joined_context = np.zeros_like(self.seen), np.zeros_like(self.seen)
+    # ---- prompts
+    def _prefill(self) -> PromptWork:
+        """Spend the budget that decoding leaves."""
+        chunks = PromptWork.none(len(self.rows))
         left = np.where(self.done, 0, self.schedules.max_num_batched_tokens - self.decoding)
-        for e in np.flatnonzero(self.prefills_grouped & (left > 0)).tolist():
-            tokens[e], context[e], pairs[e], complete = self._prefill_grouped(e, int(left[e]))
-            for done in complete:
-                self._first_token(np.array([e]), np.array([done]), joined, joined_context)
-        while True:
-            rows = np.flatnonzero((left > 0) & (self.head < self.admitted))
-            if not len(rows):
-                return tokens, context, pairs, joined, joined_context
+        if self.grouped:
+            self._prefill_listed(left, chunks)
+        rows = np.flatnonzero((left > 0) & (self.head < self.admitted))
+        while len(rows):
             request = self.head[rows]  # in the order of arrival
             cached, prompt = self.cached[rows, request], self.prompt[rows, request]
             before = np.maximum(self.head_done[rows], cached)
             upto = np.minimum(before + left[rows], prompt)
-            tokens[rows] += upto - before
+            tokens = upto - before
+            chunks.tokens[rows] += tokens
             if self.windowed:
                 window = self.window[rows]
-                context[rows] += np.minimum(upto, upto - before - 1 + window)
-                pairs[rows] += _windowed_pairs(upto, window) - _windowed_pairs(before, window)
+                chunks.context[rows] += np.minimum(upto, tokens - 1 + window)
+                pairs = windowed_pairs(upto, window) - windowed_pairs(before, window)
+                chunks.pairs[rows] += pairs
             else:
-                context[rows] += upto
-                pairs[rows] += (upto - before) * (upto + before + 1) // 2
-            left[rows] -= upto - before
+                chunks.context[rows] += upto
+                chunks.pairs[rows] += tokens * (upto + before + 1) // 2
+            left[rows] -= tokens
             complete = upto == prompt
             self.head_done[rows] = np.where(complete, 0, upto)
-            self.head[rows] += complete
-            if complete.any():
-                self._first_token(rows[complete], request[complete], joined, joined_context)
+            rows, request = rows[complete], request[complete]
+            self.head[rows] += 1
+            self._join(rows, request, chunks)
+            rows = rows[(left[rows] > 0) & (self.head[rows] < self.admitted[rows])]
+        return chunks
 
-    def _prefill_grouped(self, e: int, left: int) -> tuple[int, int, int, list[int]]:
-        """Tokens computed, KV read, pairs, and the requests whose prompt is done, for one row."""
-        done = self.queues[e].prefilling
-        tokens = context = pairs = 0
-        window = int(self.window[e])
-        for request in self._in_order(e, list(done)):
-            count = min(left - tokens, int(self.prompt[e, request]) - done[request])
-            if count <= 0:
-                break
-            done[request] += count
-            tokens += count
-            end = done[request]
-            context += min(end, count - 1 + window)
-            pairs += windowed_pairs(end, window) - windowed_pairs(end - count, window)
-        complete = [r for r, n in done.items() if n == self.prompt[e, r]]
-        for request in complete:
-            del done[request]
-        self.prefills_grouped[e] = bool(done)
-        return tokens, context, pairs, complete
+    def _prefill_listed(self, left: Ints, chunks: PromptWork) -> None:
+        rows = np.flatnonzero(self.prefills_listed & ~self.done)
+        complete = list[tuple[int, list[int]]]()
+        for e, budget, now in zip(
+            rows.tolist(), left[rows].tolist(), self.clock[rows].tolist(), strict=True
+        ):
+            queues = self.queues[e]
+            tokens, context, pairs, ready = queues.prefill(budget, now)
+            chunks.tokens[e], chunks.context[e], chunks.pairs[e] = tokens, context, pairs
+            if ready:
+                self.prefills_listed[e] = bool(queues.prefilling)
+                self.listed[e] = bool(queues.prefilling or queues.waiting)
+                complete.append((e, ready))
+        while complete:
+            first = np.array([(e, ready.pop()) for e, ready in complete])
+            self._join(first[:, 0], first[:, 1], chunks)
+            complete = [(e, ready) for e, ready in complete if ready]
 
-    def _first_token(self, rows: Ints, request: Ints, joined: Ints, joined_context: Ints) -> None:
-        self.first[rows, request] = self.index
+    def _join(self, rows: Ints, request: Ints, chunks: PromptWork) -> None:
+        """Requests whose prompt the next step completes, one in each of the rows."""
+        if len(rows):
+            goes_on, context, grows = self._first_token(rows, request, self.index[rows])
+            chunks.joined[rows] += goes_on
+            chunks.joined_context[rows] += context
+            chunks.joined_growing[rows] += grows
+
+    def _first_token(self, rows: Ints, request: Ints, at: Ints) -> tuple[Bools, Ints, Bools]:
+        """In step `at`: who goes on, with what to read, and whose part of that still grows."""
+        self.first[rows, request] = at
         prompt, output = self.prompt[rows, request], self.output[rows, request]
-        goes_on = output > 1
-        joined[rows] += goes_on
+        goes_on, grows = output > 1, np.zeros(len(rows), np.bool_)
         tokens, total = prompt + 1, prompt + output
         if self.windowed:
             window = self.window[rows]
             grows = goes_on & (tokens < window)
-            self.joined_growing[rows] += grows
-            full = self.index + np.minimum(window - tokens, output - 1)
-            self.filling[full % self.ring_size, rows] += grows
+            full = at + np.minimum(window - tokens, output - 1)
+            self.calendar.add(FILLING, rows, full, grows.astype(np.int64))
             tokens, total = np.minimum(tokens, window), np.minimum(total, window)
-        joined_context[rows] += np.where(goes_on, tokens, 0)
         self.finished[rows] += ~goes_on
-        slot = (self.index + output - 1) % self.ring_size
-        self.leaving[slot, rows] += goes_on
-        self.leaving_context[slot, rows] += np.where(goes_on, total, 0)
-        if self.limits.any:
-            self.limits.end_at(rows, request, slot, goes_on)
+        last = at + output - 1
+        self.calendar.add(LEAVING, rows, last, goes_on.astype(np.int64))
+        self.calendar.add(LEAVING_CONTEXT, rows, last, np.where(goes_on, total, 0))
+        if self.limits.memory:
+            freed = self.limits.end_at(rows, request, goes_on)
+            self.calendar.add(FREED, rows, last, freed)
+        return goes_on, np.where(goes_on, tokens, 0), grows
 
-    def _noise(self) -> Floats:
-        at = self.index % BLOCK_STEPS
-        if at == 0:
-            self.noise_block = self.noise.block(self.index // BLOCK_STEPS)
-        cv = self.steps.noise
-        noise: Floats = np.exp(cv * self.noise_block[at][self.noise.groups] - cv * cv / 2)
-        return noise
+    # ---- steps
+    def _begin(self, rows: Ints, chunks: PromptWork) -> Begin:
+        request = self.head[rows]
+        done = np.maximum(self.head_done[rows], self.cached[rows, request])
+        prompt, alone = self.prompt[rows, request], request + 1 == self.admitted[rows]
+        budget = self.schedules.max_num_batched_tokens[rows] * (request < self.admitted[rows])
+        hard_s = self.limits.until_s(rows, self.arrival, self.oldest, self.admitted, self.cap_s)
+        free = (self.schedules.max_num_seqs - self.admitted + self.finished)[rows]
+        # Who is the next to be admitted has to come, and then to wait, or enough others to come.
+        next_s = self.arrival[rows, self.oldest[rows]]
+        enough = np.minimum(self.admitted[rows] + np.maximum(free, 1), self.arrival.shape[1]) - 1
+        gate_s = next_s + self.schedules.batch_timeout_s[rows]
+        until_s = np.maximum(next_s, np.minimum(gate_s, self.arrival[rows, enough]))
+        for i in np.flatnonzero(self.prefills_listed[rows]).tolist():
+            queues = self.queues[int(rows[i])]
+            if queues.head is not None:
+                request[i], alone[i] = queues.head, len(queues.prefilling) == 1
+                done[i] = queues.prefilling[queues.head]
+                prompt[i] = self.prompt[rows[i], queues.head]
+                budget[i] = self.schedules.max_num_batched_tokens[rows[i]]
+                hard_s[i] = min(hard_s[i], queues.head_until_s)
+        output = self.output[rows, request] * alone * (not self.windowed)
+        return Begin(
+            clock=self.clock[rows],
+            decoding=self.decoding[rows],
+            context=self.context[rows],
+            tokens=chunks.tokens[rows],
+            chunk_context=chunks.context[rows],
+            pairs=chunks.pairs[rows],
+            joined=chunks.joined[rows],
+            joined_context=chunks.joined_context[rows],
+            growing=self.growing[rows],
+            joined_growing=chunks.joined_growing[rows],
+            budget=budget,
+            request=request,
+            done=done,
+            prompt=prompt,
+            output=np.where(output > 1, output, 0),
+            window=self.window[rows],
+            free=free,
+            until_s=until_s,
+            hard_until_s=hard_s,
+        )
+
+    def _write(self, rows: Ints, stretch: Stretch) -> None:
+        counts = list[Ints]()
+        if self.tracing:
+            running = (self.admitted - self.finished)[rows][:, None] - stretch.left
+            counts = [stretch.decode, stretch.all_tokens(), stretch.read, running]
+        self.book.write(rows, self.index[rows], [stretch.step_s, stretch.end_s], counts)
+
+    def _go_on(self, rows: Ints, stretch: Stretch, due: Ints) -> None:
+        """To where the stretch ends."""
+        last = (np.arange(len(rows)), stretch.taken - 1)
+        left = stretch.left[last]
+        self.clock[rows] = stretch.end_s[last]
+        self.index[rows] += stretch.taken
+        self.finished[rows] += left
+        self.decoding[rows] = stretch.begin.decoding + stretch.begin.joined - left
+        self.context[rows] = stretch.context[last]
+        if self.windowed:
+            self.growing[rows] = stretch.growing[last]
+        if self.limits.memory:
+            self.limits.pass_by(rows, stretch.decode, due[FREED], last)
+        if stretch.chunked:
+            upto = stretch.upto[last]
+            cursors = self.head[rows] < self.admitted[rows]
+            self.head_done[rows[cursors]] = upto[cursors]
+            for i in np.flatnonzero(self.prefills_listed[rows]).tolist():
+                queues = self.queues[int(rows[i])]
+                if queues.head is not None:
+                    queues.prefilling[queues.head] = int(upto[i])
+        if stretch.completes:
+            self._complete(rows, stretch, last)
+
+    def _complete(self, rows: Ints, stretch: Stretch, last: tuple[Ints, Ints]) -> None:
+        """Prompts that were complete before the end of the stretch."""
+        here = np.flatnonzero(stretch.complete[last])
+        done, request = rows[here], stretch.begin.request[here]
+        self.decoding[done] += 1
+        self._first_token(done, request, self.index[done] - 1 - stretch.told[last][here])
+        cursors = ~self.prefills_listed[done]
+        self.head[done[cursors]] += 1
+        self.head_done[done[cursors]] = 0
+        for e in done[~cursors].tolist():
+            self.queues[e].end_head()
+            self.prefills_listed[e], self.listed[e] = False, bool(self.queues[e].waiting)
 
     def _stop(self) -> None:
         ended = ((self.finished >= self.total) | (self.clock >= self.cap_s)) & ~self.done
-        self.stopped_at[ended] = self.index
+        self.stopped_at[ended] = self.index[ended] - 1
         self.done = self.done | ended
-
-    def _skip_idle(self, idle: Bools) -> None:
-        """Put idle clocks at their next event: an arrival, or the end of the batching timeout."""
-        rows = np.flatnonzero(idle)
-        arrival = self.arrival[rows, self.seen[rows]]
-        oldest = self.arrival[rows, self.oldest[rows]] + self.schedules.batch_timeout_s[rows]
-        gate = np.where(self.seen[rows] > self.admitted[rows], oldest, np.inf)
-        self.clock[rows] = np.maximum(self.clock[rows], np.minimum(arrival, gate))
 
     def latencies(self) -> Latencies:
         """Of every request; infinite where it had not ended when its row was done."""
-        step_s, end_s = self._steps_taken()
+        step_s, end_s = self.book.times()
         first, output, arrival = self.first[:, :-1], self.output[:, :-1], self.arrival[:, :-1]
         last = np.where(first >= 0, first + output - 1, np.iinfo(np.int64).max)
         complete = (first >= 0) & (last <= self.stopped_at[:, None])
@@ -315,19 +396,4 @@ class CursorRun:
 
     def trace(self) -> Trace:
         """The steps, when they were asked for."""
-        n = len(self.rows)
-        columns = [np.array(column).reshape(-1, n) for column in zip(*self.trace_log, strict=True)]
-        if not columns:
-            columns = [np.zeros((0, n), np.int64)] * 4
-        return Trace(*self._steps_taken(), *columns)
-
-    def _steps_taken(self) -> tuple[Floats, Floats]:
-        n = len(self.rows)
-        return np.array(self.step_log).reshape(-1, n), np.array(self.end_log).reshape(-1, n)
-
-
-def _windowed_pairs(tokens: Ints, window: Ints) -> Ints:
-    """`windowed_pairs` of arrays."""
-    growing = np.minimum(tokens, window)
-    pairs: Ints = growing * (growing + 1) // 2 + (tokens - growing) * window
-    return pairs
+        return self.book.trace(self.index, self.clock)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 
 from autotuner.agent.artifact import AgentArtifact, AgentCard, Tensors, describe
 from autotuner.agent.deals import SystemSource
@@ -143,7 +144,7 @@ def _model(config: TrainConfig, env: TuningVecEnv) -> PPO:
         """From the full rate to a tenth of it over the training."""
         return config.learning_rate * (0.1 + 0.9 * remaining)
 
-    return PPO(
+    model = PPO(
         "MlpPolicy",
         env,
         learning_rate=falling,
@@ -157,6 +158,9 @@ def _model(config: TrainConfig, env: TuningVecEnv) -> PPO:
         seed=config.seed,
         device="cpu",
     )
+    # The default logger leaves a folder in the temporary directory at each training.
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    return model
 
 
 class _Report(BaseCallback):

@@ -37,7 +37,7 @@ class Size:
 
 
 ALL = ("ppo", "ppo-tpe", "screened-random", "random", "grid", "hill-climb", "aimd", "tpe", "gp")
-FULL = Size(ordinary=20, hard=20, seeds=5, budget=BUDGET, methods=ALL)
+FULL = Size(ordinary=15, hard=15, seeds=5, budget=BUDGET, methods=ALL)
 QUICK = Size(ordinary=1, hard=0, seeds=1, budget=3, methods=("ppo", "random", "hill-climb"))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,13 +141,17 @@ TINY = TrainConfig(
 )
 
 
-def test_training_is_repeatable_and_reports() -> None:
+def test_training_is_repeatable_and_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     heard: list[TrainProgress] = []
     first, second = train(TINY, heard.append), train(TINY)
     assert [p.steps for p in heard] == [256, 512]
     assert all((first.tensors[k] == v).all() for k, v in second.tensors.items())
     other = train(replace(TINY, seed=1))
     assert any((first.tensors[k] != v).any() for k, v in other.tensors.items())
+    assert not list(tmp_path.glob("SB3*"))  # its logs
 
 
 def test_of_several_seeds_the_best_is_kept_with_all_scores() -> None:

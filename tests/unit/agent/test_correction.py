@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
-from autotuner.agent.correction import Beliefs, Readings, gains
+from autotuner.agent.correction import Beliefs, Readings, Scales, _choices, _log_prior, gains
 from autotuner.agent.stepmodel import Floats
 
 N = 21
@@ -92,3 +95,41 @@ def test_noise_that_readings_share_moves_them_together_and_not_apart() -> None:
     assert together.noise[0, 0] == pytest.approx(0.15**2, rel=0.02)
     # Half as far, a third of the gain: only who knows the common noise can tell that it bends.
     assert told.mean[20] / told.mean[10] > alone.mean[20] / alone.mean[10] + 0.1
+
+
+def test_the_scales_are_those_under_which_the_evidence_is_likeliest() -> None:
+    """Against the joint normal of all readings, written out for each choice of scales."""
+    known, rng = beliefs(), np.random.default_rng(2)
+    measured = Readings(np.array([20, 9]), np.array([0.1, 0.4]), np.array([0.02, 0.03]))
+    shared = 0.02 * rng.standard_normal((3, 4))
+    simulated = Readings(np.array([4, 12, 20]), np.array([0.3, 0.2, 0.1]), np.full(3, 0.02), shared)
+    rows = np.array([20, 9, 4, 12, 20])
+    mean = mean_world(known)
+    surprise = np.concatenate([measured.values, simulated.values]) - np.where(
+        np.arange(5) < 2, mean[rows], known.nominal[rows] - known.nominal[0]
+    )
+
+    def log_posterior(scales: Scales) -> float:
+        def smooth(a: int, b: int) -> float:
+            return float(np.exp(-((AXES[a, 0] - AXES[b, 0]) ** 2) / (2 * scales.length**2)))
+
+        def of_gains(part: Callable[[int, int], float], a: int, b: int) -> float:
+            return part(a, b) - part(a, 0) - part(0, b) + part(0, 0)
+
+        def worlds(a: int, b: int) -> float:
+            return scales.worlds**2 * float(np.cov(known.worlds[:, a], known.worlds[:, b])[0, 1])
+
+        covariance = 1e-8 * np.eye(5)
+        for i, a in enumerate(rows):
+            for j, b in enumerate(rows):
+                covariance[i, j] += scales.formula**2 * of_gains(smooth, a, b)
+                if i < 2 and j < 2:
+                    covariance[i, j] += scales.structure**2 * of_gains(smooth, a, b)
+                    covariance[i, j] += of_gains(worlds, a, b)
+        covariance[:2, :2] += measured.noise
+        covariance[2:, 2:] += simulated.noise
+        return float(multivariate_normal.logpdf(surprise, cov=covariance)) + _log_prior(scales)
+
+    told = gains(known, measured, simulated, None).scales
+    assert told == max(_choices(), key=log_posterior)
+    assert told != next(_choices())
