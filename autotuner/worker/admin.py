@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from typing import Any
 
 from autotuner.fronts.admin import SettingsChange, invalid_setting, stale_generation
@@ -46,15 +45,17 @@ class WorkerAdmin:
         self._limits()
 
     def settings_body(self) -> dict[str, Any]:
+        limits = self._limits()
         in_force, rebuilding = self._worker.settings.in_force, self._worker.settings.rebuilding
-        return {
+        body = {
             "generation": in_force.generation,
             "applied_at": in_force.applied_at,
             "model": self._worker.model_name,
-            "settings": asdict(in_force.settings),
-            "rebuilding": None if rebuilding is None else asdict(rebuilding),
-            "capabilities": capabilities(self._limits()),
+            "settings": in_force.settings.told(limits),
+            "rebuilding": None if rebuilding is None else rebuilding.told(limits),
+            "capabilities": capabilities(limits),
         }
+        return body | {"refused_weights": dict(limits.refused_weights)} if limits.weights else body
 
     async def change(self, change: SettingsChange) -> None:
         limits, outage = self._limits(), self._worker.front.outage
@@ -75,6 +76,7 @@ class WorkerAdmin:
         log.info("settings generation %d, reason %r", in_force.generation, change.reason)
 
     def _limits(self) -> Limits:
-        if self._worker.limits is None:
+        limits = self._worker.limits_now()
+        if limits is None:
             raise engine_gone(self._worker.front.outage or "the engine is loading")
-        return self._worker.limits
+        return limits

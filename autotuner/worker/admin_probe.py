@@ -17,11 +17,12 @@ MAX_BODY_BYTES = 4096
 
 
 class ProbeBody(BaseModel):
-    """How many of the golden items; all by default."""
+    """How many of the golden items, all by default, and from which on (0 is the first)."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
     items: int | None = None
+    first: int = 0
 
 
 def probe_routes(probe: Probe, guard: Guard) -> APIRouter:
@@ -32,6 +33,6 @@ def probe_routes(probe: Probe, guard: Guard) -> APIRouter:
     async def run_probe(request: Request) -> Response:
         raw = await read_body(request, MAX_BODY_BYTES)
         body = parse(ProbeBody, raw) if raw.strip() else ProbeBody()
-        return JSONResponse(asdict(await probe.run(body.items)))
+        return JSONResponse(asdict(await probe.run(body.items, body.first)))
 
     return router

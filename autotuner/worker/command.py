@@ -35,6 +35,13 @@ def worker_command(
     model: Annotated[
         Path | None, typer.Option(help="Model folder (safetensors); default: the packaged SmolLM2.")
     ] = None,
+    adapters: Annotated[
+        Path | None,
+        typer.Option(help="Folder of LoRA adapters of the model; each is a value of knob weights."),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="Knob: base, or an adapter's name.")
+    ] = SETTINGS.weights,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8000,
     admin_token_file: Annotated[
@@ -131,6 +138,7 @@ def worker_command(
             memory_efficient=memory_efficient,
             schedule_policy=schedule_policy,
             attention=attention,
+            weights=weights,
             weight_dtype=(default_weight_dtype(device) if weight_dtype == "auto" else weight_dtype),
             tensor_parallel_size=tensor_parallel_size,
             pipeline_parallel_size=pipeline_parallel_size,
@@ -140,6 +148,7 @@ def worker_command(
         options = WorkerOptions(
             engine=EngineOptions(
                 model=resolve_model(model),
+                adapters=adapters,
                 device=device,
                 kv_cache_gib=kv_cache_gib,
                 max_model_len=max_model_len,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from typing import Protocol
@@ -209,7 +209,7 @@ class EngineGroup:
             return
         settings = self._options.settings
         try:
-            settings.updated(asdict(settings), told.limits)
+            settings.updated(settings.told(told.limits), told.limits)
         except InvalidSettingError as error:
             self._end_build(str(error))
 

@@ -9,7 +9,7 @@ import torch
 from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.model_config import ModelConfig
 from autotuner.worker.model_part import kv_blocks, model_len
-from autotuner.worker.settings import Limits
+from autotuner.worker.settings import BASE, Limits
 
 MAX_SEQS = 256
 
@@ -24,7 +24,15 @@ def limits_of(options: EngineOptions, config: ModelConfig) -> Limits:
         max_pipeline_parallel=config.num_layers,
         max_ranks=options.max_ranks or places,
         max_threads=_cores() if device.type == "cpu" else 1,
+        weights=_weights(options),
     )
+
+
+def _weights(options: EngineOptions) -> tuple[str, ...]:
+    """Those that an engine knows; which others there are the front sees for itself."""
+    if options.adapters is None:
+        return ()
+    return tuple(dict.fromkeys((BASE, options.settings.weights)))
 
 
 def _cores() -> int:

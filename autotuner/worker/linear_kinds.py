@@ -14,10 +14,14 @@ from autotuner.worker.quantise_factory import int8_factory
 from autotuner.worker.settings import WeightDtype
 
 
-def linear_factory(model: Path, weight_dtype: WeightDtype) -> LinearFactory:
-    """Makes the layers of `model`; int8 ones need what is known of the model's activations."""
+def linear_factory(
+    model: Path, weight_dtype: WeightDtype, adapter: Path | None = None
+) -> LinearFactory:
+    """Makes the layers of `model`; int8 ones need what is known of the activations, which an
+    adapter changes.
+    """
     if weight_dtype == "int8":
-        return int8_factory(model)
+        return int8_factory(model, adapter)
     return _bf16_factory() if weight_dtype == "bfloat16" else plain_factory
 
 

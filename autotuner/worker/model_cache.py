@@ -20,7 +20,7 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.jinja")
 def derived_path(cache: Path, model: Path, kind: str, *made_by: str) -> Path:
     """CACHE/MODEL.KEY.KIND, with a key of the model's files and of `made_by` (versions, inputs)."""
     digest = hashlib.sha256()
-    for part in (*_states(model), *made_by):
+    for part in (*states_of(model), *made_by):
         digest.update(part.encode() + b"\0")
     return cache / f"{model.resolve().name}.{digest.hexdigest()[:16]}.{kind}"
 
@@ -39,8 +39,9 @@ def made_once(path: Path, make: Callable[[Path], None]) -> Path:
     return path
 
 
-def _states(model: Path) -> Iterator[str]:
-    files = {file for pattern in MODEL_FILES for file in model.glob(pattern)}
+def states_of(folder: Path) -> Iterator[str]:
+    """Names, sizes and times of the files of a model, or of an adapter, in its folder."""
+    files = {file for pattern in MODEL_FILES for file in folder.glob(pattern)}
     for file in sorted(files):
         state = file.stat()
         yield f"{file.name} {state.st_size} {state.st_mtime_ns}"

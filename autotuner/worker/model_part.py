@@ -39,7 +39,8 @@ def build_part(
         model_len(options, config),
         _ops(options, config, device, dtype, shard),
         shard,
-        linear_factory(options.model, settings.weight_dtype),
+        linear_factory(options.model, settings.weight_dtype, options.adapter),
+        options.adapter,
     )
     blocks = kv_blocks(options, config, device)
     return ModelPart(decoder, KVCache(decoder.kv_shape, blocks, dtype, device))

@@ -15,6 +15,8 @@ from autotuner.worker.messages import StepOutput
 from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.settings import CHOICES
 
+TEXT_KNOBS = (*CHOICES, "weights")
+
 StepKind = Literal["decode", "prefill", "mixed"]
 
 # Fine where SLOs usually lie, so that a quantile or an attainment read from them is sharp there.
@@ -101,7 +103,9 @@ class WorkerMetrics:
             "settings_generation", "Generation of the settings in force"
         )
         self._setting = make.labelled_gauge("setting", "A numeric knob's value in force", "knob")
-        self._settings_info = make.labelled_gauge("settings_info", "Other knobs in force", *CHOICES)
+        self._settings_info = make.labelled_gauge(
+            "settings_info", "Other knobs in force", *TEXT_KNOBS
+        )
         self._model_name = model_name
         self._start_at_zero()
 
@@ -146,7 +150,9 @@ class WorkerMetrics:
         self._generation_gauge.set(in_force.generation)
         knobs = asdict(in_force.settings)
         self._settings_info.clear()
-        self._settings_info.labels(self._model_name, *(knobs.pop(name) for name in CHOICES)).set(1)
+        self._settings_info.labels(self._model_name, *(knobs.pop(name) for name in TEXT_KNOBS)).set(
+            1
+        )
         for knob, value in knobs.items():
             self._setting.labels(self._model_name, knob).set(value)
 

@@ -10,6 +10,7 @@ from autotuner.worker.engine_client import Backoff
 from autotuner.worker.engine_link import EngineTarget, run_model_engine
 from autotuner.worker.engine_options import EngineOptions
 from autotuner.worker.front import FrontLimits
+from autotuner.worker.model_config import ModelError
 from autotuner.worker.observability import Buckets
 from autotuner.worker.pipeline.clean import NORMAL_FORMS
 from autotuner.worker.pipeline.options import PipelineOptions
@@ -49,9 +50,10 @@ class WorkerOptions:
     engine_target: EngineTarget = run_model_engine
 
     def check(self) -> None:
-        """Raises WorkerOptionError for an admin API that anyone could reach, a weak token, or a
-        Unicode form that there is not.
+        """Raises WorkerOptionError for an admin API that anyone could reach, a weak token, a
+        Unicode form or a folder of adapters that there is not.
         """
+        self._check_adapters()
         if self.admin_token is not None and len(self.admin_token) < MIN_TOKEN_LENGTH:
             raise WorkerOptionError(
                 f"admin token: {len(self.admin_token)} characters are too few: "
@@ -66,3 +68,14 @@ class WorkerOptions:
                 f"host={self.host!r}: others could change the settings: set an admin token "
                 "(--admin-token-file or AUTOTUNER_WORKER_ADMIN_TOKEN), or listen on 127.0.0.1"
             )
+
+    def _check_adapters(self) -> None:
+        folder = self.engine.adapters
+        if folder is not None and not folder.is_dir():
+            raise WorkerOptionError(
+                f"adapters={str(folder)!r}: no such folder: create it; it may be empty"
+            )
+        try:
+            _ = self.engine.adapter
+        except ModelError as error:
+            raise WorkerOptionError(str(error)) from None

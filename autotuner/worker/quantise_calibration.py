@@ -21,7 +21,7 @@ from autotuner.worker.kv import KVCache
 from autotuner.worker.kv_layout import block_count
 from autotuner.worker.linear import Linear, PlainLinear
 from autotuner.worker.messages import SamplingParams
-from autotuner.worker.model_cache import derived_path, made_once
+from autotuner.worker.model_cache import derived_path, made_once, states_of
 from autotuner.worker.models.load import load_decoder
 from autotuner.worker.ops.reference import ReferenceOps
 from autotuner.worker.quantise import ALPHAS, GROUP_INPUTS, choose_gains
@@ -41,8 +41,11 @@ LEAST_TOKENS = 32  # an expert that saw fewer stays with plain quantisation
 HEAD_TOKENS = 6  # of each text whose logits are computed, so that the head sees activations
 
 
-def gains_of(model: Path, cache: Path | None = None) -> dict[str, Tensor]:
-    """Gains [inputs] by layer name, from the cache folder or found now.
+def gains_of(
+    model: Path, cache: Path | None = None, adapter: Path | None = None
+) -> dict[str, Tensor]:
+    """Gains [inputs] by layer name, from the cache folder or found now; a model with an adapter
+    has its own.
 
     Empty for a folder without tokenizer.json: there are no token ids to run then.
     """
@@ -51,14 +54,16 @@ def gains_of(model: Path, cache: Path | None = None) -> dict[str, Tensor]:
             "%s has no tokenizer.json: int8 weights without activation-aware scaling", model
         )
         return {}
-    made_by = (FORMAT_VERSION, str((GROUP_INPUTS, ALPHAS)), calibration_text())
+    made_by = [FORMAT_VERSION, str((GROUP_INPUTS, ALPHAS)), calibration_text()]
+    if adapter is not None:
+        made_by += [adapter.name, *states_of(adapter)]
     path = derived_path(cache or cache_folder(), model, "int8.safetensors", *made_by)
     try:
-        made_once(path, lambda partial: save_file(calibrate(model), partial))
+        made_once(path, lambda partial: save_file(calibrate(model, adapter), partial))
         return load_file(path)
     except OSError as error:
         log.warning("calibration is not kept, and is done anew at each start: %s", error)
-        return calibrate(model)
+        return calibrate(model, adapter)
 
 
 def calibration_text() -> str:
@@ -71,13 +76,16 @@ def calibration_ids(tokenizer: TextTokenizer) -> list[list[int]]:
     return [tokenizer.encode(text, add_special_tokens=True)[:MOST_TOKENS] for text in texts]
 
 
-def calibrate(model: Path) -> dict[str, Tensor]:
+def calibrate(model: Path, adapter: Path | None = None) -> dict[str, Tensor]:
     """Runs the model over the texts in the number format that int8 weights go with."""
     texts = calibration_ids(TextTokenizer.from_folder(model))
     watch = Watch()
     device = torch.device("cpu")
     dtype = activation_dtype("int8", device)
-    decoder = load_decoder(model, dtype, device, MOST_TOKENS, ReferenceOps(), linears=watch.linear)
+    ops = ReferenceOps()
+    decoder = load_decoder(
+        model, dtype, device, MOST_TOKENS, ops, linears=watch.linear, adapter=adapter
+    )
     chunks, blocks = _chunks(texts)
     cache = KVCache(decoder.kv_shape, blocks, dtype, device)
     with torch.inference_mode():

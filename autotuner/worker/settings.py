@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 SchedulePolicy = Literal["fcfs", "length-grouped"]
@@ -20,9 +20,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "weight_dtype": get_args(WeightDtype),
 }
 SWITCHES = ("memory_efficient",)
+BASE = "base"  # the value of `weights` that is the model as it is
 # A change of one of these is blue/green: a new engine group is built and takes over.
 REBUILD_KNOBS = frozenset(
     {
+        "weights",
         "weight_dtype",
         "tensor_parallel_size",
         "pipeline_parallel_size",
@@ -30,7 +32,7 @@ REBUILD_KNOBS = frozenset(
         "num_threads",
     }
 )
-CHANGES_ANSWERS = frozenset({"attention", "weight_dtype"})
+CHANGES_ANSWERS = frozenset({"attention", "weight_dtype", "weights"})
 
 
 class InvalidSettingError(ValueError):
@@ -46,6 +48,8 @@ class Limits:
     """What this worker can hold: the upper bounds of its knobs follow from it.
 
     `max_ranks` bounds the processes of all replicas together, `max_threads` their threads.
+    `weights` are the values of that knob, none where this worker does not have it, and
+    `refused_weights` adapters that are there and can't be used, with the reason.
     """
 
     max_num_seqs: int
@@ -56,6 +60,8 @@ class Limits:
     max_ranks: int = 1
     max_threads: int = 1
     weight_dtypes: tuple[str, ...] = CHOICES["weight_dtype"]
+    weights: tuple[str, ...] = ()
+    refused_weights: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class WorkerSettings:
     memory_efficient: bool = False
     schedule_policy: SchedulePolicy = "fcfs"
     attention: AttentionMode = "full"
+    weights: str = BASE
     weight_dtype: WeightDtype = "float32"
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
@@ -80,18 +87,20 @@ class WorkerSettings:
         """Processes that compute, over all replicas."""
         return self.data_parallel_size * self.tensor_parallel_size * self.pipeline_parallel_size
 
+    def told(self, limits: Limits) -> dict[str, Any]:
+        """Each knob that the worker has, with its value."""
+        return {name: value for name, value in asdict(self).items() if _is_there(name, limits)}
+
     def needs_rebuild(self, other: WorkerSettings) -> bool:
         """Whether going over to `other` takes a new engine group."""
         return any(getattr(self, name) != getattr(other, name) for name in REBUILD_KNOBS)
 
     def updated(self, changes: Mapping[str, Any], limits: Limits) -> WorkerSettings:
         """These settings with `changes` applied; raises InvalidSettingError and changes nothing."""
-        known = {f.name for f in fields(self)}
+        known = {f.name for f in fields(self) if _is_there(f.name, limits)}
         for name, value in changes.items():
             if name not in known:
-                raise InvalidSettingError(
-                    name, value, f"unknown knob; known: {', '.join(sorted(known))}"
-                )
+                raise InvalidSettingError(name, value, _unknown(name, known))
             _check(name, value, limits)
         settings = replace(self, **changes)
         _check_together(settings, changes, limits)
@@ -111,23 +120,42 @@ def int_ranges(limits: Limits) -> dict[str, tuple[int, int]]:
     }
 
 
+def _is_there(name: str, limits: Limits) -> bool:
+    return name != "weights" or bool(limits.weights)
+
+
+def _unknown(name: str, known: set[str]) -> str:
+    if name == "weights":
+        return "this worker has no adapters: start it with --adapters FOLDER"
+    return f"unknown knob; known: {', '.join(sorted(known))}"
+
+
 def _check(name: str, value: object, limits: Limits) -> None:
     if name in SWITCHES:
         if not isinstance(value, bool):
             raise InvalidSettingError(name, value, "give true or false")
         return
-    if name in CHOICES:
-        choices = _choices(name, limits)
+    choices = choice_values(limits).get(name)
+    if choices is not None:
         if value not in choices:
-            raise InvalidSettingError(name, value, f"give one of {', '.join(choices)}")
+            fix = f"give one of {', '.join(choices)}"
+            raise InvalidSettingError(name, value, _refusal(name, value, limits) or fix)
         return
     least, greatest = int_ranges(limits)[name]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= greatest:
         raise InvalidSettingError(name, value, f"give a whole number from {least} to {greatest}")
 
 
-def _choices(name: str, limits: Limits) -> tuple[str, ...]:
-    return limits.weight_dtypes if name == "weight_dtype" else CHOICES[name]
+def choice_values(limits: Limits) -> dict[str, tuple[str, ...]]:
+    """The values of each knob that is one of a few texts."""
+    values = CHOICES | {"weight_dtype": limits.weight_dtypes}
+    return values | {"weights": limits.weights} if limits.weights else values
+
+
+def _refusal(name: str, value: object, limits: Limits) -> str | None:
+    """What is known against a value that is there, but can't be used."""
+    refused = name == "weights" and isinstance(value, str)
+    return limits.refused_weights.get(str(value)) if refused else None
 
 
 def _check_together(settings: WorkerSettings, changes: Mapping[str, Any], limits: Limits) -> None:
@@ -157,7 +185,10 @@ def capabilities(limits: Limits) -> dict[str, dict[str, Any]]:
         name: {"type": "int", "min": least, "max": greatest}
         for name, (least, greatest) in int_ranges(limits).items()
     }
-    told |= {name: {"type": "choice", "values": list(_choices(name, limits))} for name in CHOICES}
+    told |= {
+        name: {"type": "choice", "values": list(values)}
+        for name, values in choice_values(limits).items()
+    }
     told |= {name: {"type": "bool"} for name in SWITCHES}
     for name, knob in told.items():
         knob["live"] = name not in REBUILD_KNOBS

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from autotuner.worker.cache_home import cache_home
 from autotuner.worker.convert import MODEL_NAME, convert_once, packaged_gguf
@@ -14,7 +15,17 @@ from autotuner.worker.model_config import ModelConfig, ModelError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ModelConfig", "ModelError", "TensorFiles", "cache_folder", "resolve_model"]
+__all__ = [
+    "ModelConfig",
+    "ModelError",
+    "TensorFiles",
+    "TensorInfo",
+    "Tensors",
+    "cache_folder",
+    "model_tensor_infos",
+    "resolve_model",
+    "tensor_infos",
+]
 
 INDEX_FILE = "model.safetensors.index.json"
 
@@ -39,6 +50,44 @@ def resolve_model(path: str | Path | None) -> Path:
     ModelConfig.from_folder(folder)
     _files(folder)
     return folder
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What a file's header says of a tensor; `dtype` is safetensors' name of it ("BF16")."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def model_tensor_infos(folder: Path) -> dict[str, TensorInfo]:
+    """The tensors of a model folder by name, without their numbers and without torch."""
+    return {name: info for file in _files(folder) for name, info in tensor_infos(file).items()}
+
+
+def tensor_infos(file: Path) -> dict[str, TensorInfo]:
+    """The tensors of one safetensors file by name; raises ModelError for a broken one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
+            return {
+                name: TensorInfo(part.get_dtype(), tuple(part.get_shape()))
+                for name, part in slices.items()
+            }
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file}: not to be read as safetensors ({error}): save it anew") from None
+
+
+class Tensors(Protocol):
+    """Tensors by name, as they are stored or as they are made from what is stored."""
+
+    def __contains__(self, name: str) -> bool: ...
+
+    def get(self, name: str) -> torch.Tensor:
+        """The tensor on the CPU; raises ModelError when there is none of this name."""
+        ...
 
 
 class TensorFiles:

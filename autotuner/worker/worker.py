@@ -6,9 +6,11 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from autotuner.fronts.feedback import FeedbackLog
+from autotuner.worker.adapters.catalogue import Catalogue
 from autotuner.worker.chat_template import ChatTemplate
 from autotuner.worker.engine_link import EngineLink
 from autotuner.worker.fleet import Fleet, Patience, RebuildOutcome
@@ -22,7 +24,7 @@ from autotuner.worker.options import WorkerOptions
 from autotuner.worker.pipeline.feature_log import FeatureLog
 from autotuner.worker.pipeline.pipeline import Pipeline
 from autotuner.worker.probe.assembly import make_probe
-from autotuner.worker.settings import Limits
+from autotuner.worker.settings import BASE, Limits
 from autotuner.worker.tokens import TextTokenizer
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ class Worker:
         """Reads the tokenizer and the golden file.
 
         Raises FileNotFoundError when the model folder has no tokenizer, GoldenError for a golden
-        file that can't be used.
+        file that can't be used, ModelError for a model whose adapters can't be told.
         """
         self.options = options
         self.model_name = options.engine.model.name
@@ -43,6 +45,8 @@ class Worker:
         self.started_at = time.time()
         self.limits: Limits | None = None
         self._on_fatal = on_fatal
+        adapters = options.engine.adapters
+        self._adapters = None if adapters is None else Catalogue(adapters, options.engine.model)
         tokenizer = TextTokenizer.from_folder(options.engine.model)
         initial = InForce(options.engine.settings, options.engine.generation, self.started_at)
         connect = partial(EngineLink, options.engine_target)
@@ -86,6 +90,16 @@ class Worker:
         """The context's length (tokens): what the engine told, or will at most tell."""
         asked = self.options.engine.max_model_len
         return asked if self.limits is None else self.limits.max_model_len
+
+    def limits_now(self) -> Limits | None:
+        """What the engines told, with the adapters that there are at this moment."""
+        if self.limits is None or self._adapters is None:
+            return self.limits
+        found = self._adapters.look()
+        # What serves stays a value, even if its folder is gone: a change of another knob names it.
+        names = {*found.names, self.settings.in_force.settings.weights} - {BASE}
+        weights = (BASE, *sorted(names))
+        return replace(self.limits, weights=weights, refused_weights=found.refused)
 
     def start(self) -> None:
         """Starts the engines; `front.outage` is None once they are ready."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from autotuner.worker.adapters.merge import merged_tensors
 from autotuner.worker.decoder import Decoder
 from autotuner.worker.kv import KVShape
 from autotuner.worker.linear import Linear, make_linear
@@ -38,10 +39,14 @@ def load_decoder(
     ops: Ops,
     shard: Shard = WHOLE,
     linears: LinearFactory = plain_factory,
+    adapter: Path | None = None,
 ) -> Decoder:
-    """The rank's part of the model of `folder`; raises ModelError."""
+    """The rank's part of the model of `folder`, changed by the adapter of that folder if one is
+    given; raises ModelError.
+    """
     config = ModelConfig.from_folder(folder)
-    source = Source(TensorFiles(folder), dtype, device, linears)
+    tensors = TensorFiles(folder) if adapter is None else merged_tensors(folder, adapter)
+    source = Source(tensors, dtype, device, linears)
     build = build_llama if config.latent is None else build_deepseek
     return build(config, source, shard, ops, max_len)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autotuner.worker.linear import Linear
 from autotuner.worker.sharding import Shard
-from autotuner.worker.weights import TensorFiles
+from autotuner.worker.weights import Tensors
 
 ALL = slice(None)
 
@@ -31,7 +31,7 @@ class Source:
 
     def __init__(
         self,
-        files: TensorFiles,
+        files: Tensors,
         dtype: torch.dtype,
         device: torch.device,
         linears: LinearFactory,

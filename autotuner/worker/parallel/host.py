@@ -23,10 +23,13 @@ CHECK_S = 0.5  # how often a host looks whether it is over; chosen
 
 
 class Host:
-    """Serves one place. `model` is the model's folder on this machine."""
+    """Serves one place. `model` and `adapters` are the folders on this machine."""
 
-    def __init__(self, world: World, model: Path, store: Store) -> None:
+    def __init__(
+        self, world: World, model: Path, store: Store, adapters: Path | None = None
+    ) -> None:
         self._world, self._model, self._store = world, model, store
+        self._adapters = adapters
         self._place = world.rank
         self._no_more, self._over = threading.Event(), threading.Event()
 
@@ -42,7 +45,12 @@ class Host:
         with Listener((self._world.own_address(), 0), backlog=8, authkey=key) as listener:
             host, port = listener.address
             address = Address(
-                str(host), int(port), key.hex(), str(self._model), self._world.local_rank
+                str(host),
+                int(port),
+                key.hex(),
+                str(self._model),
+                self._world.local_rank,
+                None if self._adapters is None else str(self._adapters),
             )
             self._store.set(place_key(self._place), address.to_json())
             threading.Thread(target=self._accept, args=(listener,), daemon=True).start()

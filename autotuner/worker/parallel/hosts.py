@@ -106,4 +106,5 @@ class LocalHosts:
         return Rendezvous(store, meeting, memory)
 
     def _seat(self, options: EngineOptions, rank: int) -> Seat:
-        return Seat(options.model, options.replica * Grid.of(options.settings).size + rank)
+        device_index = options.replica * Grid.of(options.settings).size + rank
+        return Seat(options.model, device_index, options.adapters)

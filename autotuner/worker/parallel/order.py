@@ -26,15 +26,18 @@ class Meeting:
 
 @dataclass(frozen=True)
 class Seat:
-    """Where one rank runs: its folder with the model, and which of its machine's devices it has."""
+    """Where one rank runs: its folders with the model and with adapters, and which of its
+    machine's devices it has.
+    """
 
     model: Path
     device_index: int
+    adapters: Path | None = None
 
 
 @dataclass(frozen=True)
 class Order:
-    """Join as `rank`. The options are the leader's; the folder and the device the rank's own."""
+    """Join as `rank`. The options are the leader's; the folders and the device the rank's own."""
 
     rank: int
     meeting: Meeting
@@ -49,14 +52,21 @@ class Order:
         raw: dict[str, Any] = json.loads(text)
         options = raw["options"]
         options["settings"] = WorkerSettings(**options["settings"])
-        options["model"] = Path(options["model"])
-        seat = Seat(Path(raw["seat"]["model"]), raw["seat"]["device_index"])
+        options |= _paths(options)
+        seat = Seat(**(raw["seat"] | _paths(raw["seat"])))
         return cls(raw["rank"], Meeting(**raw["meeting"]), seat, EngineOptions(**options))
 
     def own_options(self) -> EngineOptions:
         """The options as this rank loads its part of the model."""
         device = device_name(self.options.device, self.seat.device_index)
-        return replace(self.options, model=self.seat.model, device=device)
+        return replace(
+            self.options, model=self.seat.model, adapters=self.seat.adapters, device=device
+        )
+
+
+def _paths(raw: dict[str, Any]) -> dict[str, Path | None]:
+    adapters = raw["adapters"]
+    return {"model": Path(raw["model"]), "adapters": None if adapters is None else Path(adapters)}
 
 
 def device_name(kind: str, index: int) -> str:

@@ -1,8 +1,8 @@
 """What torchrun starts on every machine: `torchrun ... -m autotuner.worker.parallel.rank OPTIONS`.
 
 The options are those of the worker, the same on all machines. Rank 0 is the worker; the others
-are its hosts and read of the options only where the model is. torch is imported late, because the
-front of rank 0 does without it.
+are its hosts and read of the options only where model and adapters are. torch is imported late,
+because the front of rank 0 does without it.
 """
 
 from __future__ import annotations
@@ -54,8 +54,10 @@ def _host(world: World, options: list[str]) -> None:
 
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("--model", type=Path)
-    model: Path | None = parser.parse_known_args(options)[0].model
-    Host(world, resolve_model(model), join_store(world.meeting(HOST_KEYS))).serve()
+    parser.add_argument("--adapters", type=Path)
+    places = parser.parse_known_args(options)[0]
+    store = join_store(world.meeting(HOST_KEYS))
+    Host(world, resolve_model(places.model), store, places.adapters).serve()
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ class Address:
     key: str
     model: str
     device_index: int
+    adapters: str | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -47,6 +48,11 @@ class Address:
     @classmethod
     def from_json(cls, text: str | bytes) -> Address:
         return cls(**json.loads(text))
+
+    @property
+    def seat(self) -> Seat:
+        adapters = None if self.adapters is None else Path(self.adapters)
+        return Seat(Path(self.model), self.device_index, adapters)
 
 
 def place_key(place: int) -> str:
@@ -84,7 +90,7 @@ class TorchrunHosts:
                 f"data_parallel_size={options.settings.data_parallel_size}: every replica's leader "
                 f"needs a place on the first machine, which has {self._world.local_size}: lower it"
             )
-        return Seat(options.model, options.replica)
+        return Seat(options.model, options.replica, options.adapters)
 
     def start(self, options: EngineOptions, rank: int) -> Follower:
         place = place_of(options, rank)
@@ -99,7 +105,7 @@ class TorchrunHosts:
         except (OSError, EOFError, AuthenticationError) as error:
             raise GroupError(f"place {place} at {address.host}: {error}") from error
         keep_alive(conn)
-        return RemoteFollower(conn, Seat(Path(address.model), address.device_index))
+        return RemoteFollower(conn, address.seat)
 
     def meet(self) -> Rendezvous:
         meeting = self._world.meeting(keys=secrets.token_hex(8))

@@ -9,6 +9,7 @@ from autotuner.worker.chat_template import ChatTemplate, ChatTemplateError
 from autotuner.worker.front import Front
 from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.probe.golden import GoldenError, GoldenItem, built_in, parse_golden
+from autotuner.worker.probe.golden_file import GoldenFile
 from autotuner.worker.probe.golden_source import GoldenSource
 from autotuner.worker.probe.live_model import FrontModel
 from autotuner.worker.probe.metrics import ProbeMetrics
@@ -31,10 +32,15 @@ def make_probe(
 
     Raises GoldenError for a golden file that can't be used; nothing is computed yet.
     """
-    items = built_in(chat=_chats(chat_template)) if golden is None else read_golden(golden)
-    tokens = GoldenTokeniser(tokenizer, chat_template, max_model_len).tokens(items)
+    tokeniser = GoldenTokeniser(tokenizer, chat_template, max_model_len)
+
+    def source_of(items: Sequence[GoldenItem]) -> GoldenSource:
+        return GoldenSource(model, tokeniser.tokens(items), cache_folder(), max_model_len)
+
     return Probe(
-        GoldenSource(model, tokens, cache_folder(), max_model_len),
+        source_of(built_in(chat=_chats(chat_template)))
+        if golden is None
+        else GoldenFile(golden, lambda file: source_of(read_golden(file))),
         FrontModel(front),
         lambda: front.settings.in_force.generation,
         ProbeMetrics(make),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,17 @@ FORMAT_VERSION = "1"
 MAKER = "autotuner.worker.probe.reference"
 
 
+@dataclass(frozen=True)
+class GoldenSet:
+    """Items to probe with. Of one `name`, which is made of them, are the same items only.
+    `problem` tells why a newer file is not taken up.
+    """
+
+    name: str
+    answers: tuple[GoldenAnswer, ...]
+    problem: str | None = None
+
+
 class GoldenSource:
     """`items` of `model`, with the float32 model's answers; kept in `cache`."""
 
@@ -31,9 +43,12 @@ class GoldenSource:
         self._asked = json.dumps([_asked(item) for item in items])
         self.path = derived_path(cache, model, "golden.json", FORMAT_VERSION, self._asked)
         self._answers: tuple[GoldenAnswer, ...] | None = None
+        told = json.dumps([asdict(item) for item in items])
+        self._name = hashlib.sha256(told.encode()).hexdigest()[:16]
 
-    def __len__(self) -> int:
-        return len(self._items)
+    async def current(self) -> GoldenSet:
+        """The set, as `answers` has it."""
+        return GoldenSet(self._name, await self.answers())
 
     async def answers(self) -> tuple[GoldenAnswer, ...]:
         """The set; the first call for a model makes it (s to minutes). Raises GoldenError."""

@@ -30,6 +30,9 @@ class ProbeResult:
     `perplexity` that of the answers, `mean_log_prob_drop` how much less likely in the mean a
     token is than for the float32 model (nats), `accuracy` the share of generated answers that
     contain what was expected, None where nothing is.
+
+    Asked were `items` of the `of` items of the golden set named `golden`, from number `first` on;
+    `golden_problem` tells why a newer golden file is not in use.
     """
 
     items: int
@@ -40,6 +43,10 @@ class ProbeResult:
     accuracy: float | None
     seconds: float
     generation: int
+    first: int = 0
+    of: int = 0
+    golden: str = ""
+    golden_problem: str | None = None
 
 
 def probe_result(

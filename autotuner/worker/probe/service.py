@@ -6,11 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from autotuner.fronts.errors import ApiError, invalid
 from autotuner.worker.messages import ScoreOutput
 from autotuner.worker.probe.golden import GoldenError
+from autotuner.worker.probe.golden_source import GoldenSet
 from autotuner.worker.probe.metrics import ProbeMetrics
 from autotuner.worker.probe.result import (
     AnswerScore,
@@ -22,6 +24,8 @@ from autotuner.worker.probe.tokenise import GoldenAnswer
 from autotuner.worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
+
+ITEMS_BY_ITSELF = 16  # of a probe that nobody asked for: as many as are built in
 
 
 class LiveModel(Protocol):
@@ -35,12 +39,10 @@ class LiveModel(Protocol):
 
 
 class Golden(Protocol):
-    """A golden set that may still have to be made; its length is known before."""
+    """Golden sets, one after another; the one in force may still have to be made."""
 
-    def __len__(self) -> int: ...
-
-    async def answers(self) -> Sequence[GoldenAnswer]:
-        """The set; raises GoldenError."""
+    async def current(self) -> GoldenSet:
+        """The set in force; raises GoldenError."""
         ...
 
 
@@ -59,27 +61,25 @@ class Probe:
         self._one_at_a_time = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
 
-    async def run(self, items: int | None = None) -> ProbeResult:
-        """Scores the first `items` golden items, all by default; a second probe waits.
+    async def run(self, items: int | None = None, first: int = 0) -> ProbeResult:
+        """Scores `items` golden items from number `first` on, all by default; a second probe waits.
 
-        Raises ApiError: 400 for more items than there are, 409 when the settings changed
-        meanwhile, 500 for a model or a golden set that is broken, 503 when there is no engine.
+        Numbers count from 0 and go on at the first item after the last one. Raises ApiError: 400
+        for more items than there are, 409 when the settings changed meanwhile, 500 for a model or
+        a golden set that is broken, 503 when there is no engine.
         """
-        if items is not None and not 1 <= items <= len(self._golden):
-            raise invalid("items", items, f"give 1 to {len(self._golden)}, or leave it out")
-        async with self._one_at_a_time:
-            answers = (await self._answers())[:items]
-            result = await self._measure(answers)
-        self._metrics.set(result)
-        return result
+        if first < 0:
+            raise invalid("first", first, "give a whole number from 0")
+        return await self._probed(first, lambda of: of if items is None else _checked(items, of))
 
     def on_rebuilt(self, before: WorkerSettings, after: WorkerSettings) -> None:
         """To be told, on the event loop, when other settings come to serve.
 
         Other weights are probed in the background; nothing is done for other changes.
         """
-        if before.weight_dtype != after.weight_dtype:
-            task = asyncio.create_task(self._by_itself(after.weight_dtype))
+        was, now = ((one.weights, one.weight_dtype) for one in (before, after))
+        if was != now:
+            task = asyncio.create_task(self._by_itself(" in ".join(now)))
             self._background.add(task)
             task.add_done_callback(self._background.discard)
 
@@ -90,9 +90,25 @@ class Probe:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _answers(self) -> Sequence[GoldenAnswer]:
+    async def _probed(self, first: int, items: Callable[[int], int]) -> ProbeResult:
+        """`items` tells how many to take of how many there are."""
+        async with self._one_at_a_time:
+            golden = await self._current()
+            of = len(golden.answers)
+            block = _block(golden.answers, first % of, items(of))
+            result = replace(
+                await self._measure(block),
+                first=first % of,
+                of=of,
+                golden=golden.name,
+                golden_problem=golden.problem,
+            )
+        self._metrics.set(result)
+        return result
+
+    async def _current(self) -> GoldenSet:
         try:
-            return await self._golden.answers()
+            return await self._golden.current()
         except GoldenError as error:
             raise ApiError(500, str(error), code="golden_set") from error
 
@@ -122,10 +138,21 @@ class Probe:
         text = await self._model.greedy(list(golden.prompt), golden.max_tokens)
         return golden.expected.casefold() in text.casefold()
 
-    async def _by_itself(self, weight_dtype: str) -> None:
+    async def _by_itself(self, weights: str) -> None:
         try:
-            result = await self.run()
+            result = await self._probed(0, lambda of: min(of, ITEMS_BY_ITSELF))
         except ApiError as error:
-            log.warning("no quality of %s weights: %s", weight_dtype, error.message)
+            log.warning("no quality of weights %s: %s", weights, error.message)
         else:
-            log.info("quality of %s weights: %s", weight_dtype, result)
+            log.info("quality of weights %s: %s", weights, result)
+
+
+def _checked(items: int, of: int) -> int:
+    if not 1 <= items <= of:
+        raise invalid("items", items, f"give 1 to {of}, or leave it out")
+    return items
+
+
+def _block(answers: Sequence[GoldenAnswer], first: int, items: int) -> Sequence[GoldenAnswer]:
+    """`items` of them from the `first` on, beginning again after the last."""
+    return [*answers[first:], *answers[:first]][:items]

@@ -203,4 +203,4 @@ def test_metrics_agree_with_what_was_sent(start_fake: Starter) -> None:
     assert samples["worker:step_decode_seqs_total", ""] == sum(s["decode_seqs"] for s in steps)
     assert sum(s["prefill_tokens"] for s in steps) == 3 * 5 + 3
     assert samples["worker:setting", "max_num_seqs"] == 32
-    assert samples["worker:settings_info", "fullexactfcfsfloat32"] == 1
+    assert samples["worker:settings_info", "fullexactfcfsfloat32base"] == 1

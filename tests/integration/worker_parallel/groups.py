@@ -43,9 +43,11 @@ def tiny_model(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def options_of(folder: Path, tensor: int = 1, stages: int = 1, **knobs: Any) -> EngineOptions:
+def options_of(
+    folder: Path, tensor: int = 1, stages: int = 1, adapters: Path | None = None, **knobs: Any
+) -> EngineOptions:
     settings = WorkerSettings(tensor_parallel_size=tensor, pipeline_parallel_size=stages, **knobs)
-    return EngineOptions(folder, kv_cache_gib=0.05, max_model_len=256, settings=settings)
+    return EngineOptions(folder, adapters, kv_cache_gib=0.05, max_model_len=256, settings=settings)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class ServedWorker:
         assert answer.status_code == 200, answer.text
         return answer.json()["choices"][0]["text"]
 
-    def put(self, **settings: int) -> Any:
+    def put(self, **settings: int | str) -> Any:
         told = requests.get(f"{self.url}/admin/settings", timeout=10).json()
         body = {"generation": told["generation"], "settings": settings}
         answer = requests.put(f"{self.url}/admin/settings", json=body, timeout=READY_S)

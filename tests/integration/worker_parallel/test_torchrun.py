@@ -8,9 +8,13 @@ import subprocess
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
+from tests.integration.worker_engine.tiny_adapters import save_adapter
 from tests.integration.worker_parallel.groups import (
     child_pids,
     command_of,
@@ -47,13 +51,18 @@ def torchrun(ranks: int, log: Path, *options: str) -> AbstractContextManager[Wor
 
 
 def test_it_serves_rebuilds_and_ends_with_the_worker(served: Path, tmp_path: Path) -> None:
+    load: Any = AutoModelForCausalLM
+    save_adapter(load.from_pretrained(served, dtype=torch.float32), tmp_path / "v1")
     options = (f"--model={served}", "--kv-cache-gib=0.05", "--tensor-parallel-size=2")
-    with torchrun(3, tmp_path / "log", *options) as world:
+    with torchrun(3, tmp_path / "log", f"--adapters={tmp_path}", *options) as world:
         text = world.complete()
         first = world.followers()
         assert len(first) == 1
+        assert world.put(weights="v1")["weights"] == "v1"
+        adapted = world.complete()
+        assert adapted != text
         assert world.put(tensor_parallel_size=1, pipeline_parallel_size=3)
-        assert world.complete() == text
+        assert world.complete() == adapted
         until(lambda: len(world.followers()) == 2, 20.0)
         assert not set(first) & set(world.followers())
         left = [*world.hosts(), *world.followers()]

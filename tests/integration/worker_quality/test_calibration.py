@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from autotuner.worker.model_cache import derived_path, made_once
 from autotuner.worker.quantise_calibration import (
@@ -16,6 +20,7 @@ from autotuner.worker.quantise_calibration import (
     gains_of,
 )
 from autotuner.worker.tokens import TextTokenizer
+from tests.integration.worker_engine.tiny_adapters import save_adapter
 
 
 def test_every_layer_of_the_model_has_gains(tiny: Path, tmp_path: Path) -> None:
@@ -43,6 +48,22 @@ def test_a_changed_model_has_another_file(tiny: Path, tmp_path: Path) -> None:
     state = weights.stat()
     os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
     assert derived_path(tmp_path, tiny, "kind", "1") != before
+
+
+def test_a_model_with_an_adapter_has_the_gains_of_the_merged_model(
+    tiny: Path, tmp_path: Path
+) -> None:
+    load: Any = AutoModelForCausalLM
+    merged = save_adapter(load.from_pretrained(tiny, dtype=torch.float32), tmp_path / "v1")
+    merged.save_pretrained(tmp_path / "merged")
+    shutil.copy(tiny / "tokenizer.json", tmp_path / "merged")
+    cache = tmp_path / "cache"
+    expected, found = gains_of(tmp_path / "merged", cache), gains_of(tiny, cache, tmp_path / "v1")
+    assert expected.keys() == found.keys()
+    assert all(torch.allclose(found[name], gains, rtol=1e-3) for name, gains in expected.items())
+    base = gains_of(tiny, cache)
+    assert not all(base[name].equal(gains) for name, gains in found.items())
+    assert len(list(cache.glob("*.safetensors"))) == 3
 
 
 def test_a_folder_without_tokenizer_has_no_gains(

@@ -25,6 +25,13 @@ def test_a_policy_within_the_target_is_fine() -> None:
     )
 
 
+def test_an_open_knob_may_name_what_the_target_does_not_have_yet() -> None:
+    levels = ("float32", "of-tomorrow")
+    check(Knob("weight_dtype", levels, live=False, changes_answers=True, open=True))
+    with pytest.raises(ConfigError, match="it changes answers"):
+        check(Knob("weight_dtype", levels, live=False, open=True))
+
+
 @pytest.mark.parametrize(
     ("knob", "said"),
     [

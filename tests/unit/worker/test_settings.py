@@ -23,6 +23,9 @@ LIMITS = Limits(
 )
 
 
+ADAPTED = replace(LIMITS, weights=("base", "v1"), refused_weights={"v2": "v2/file: r=0: give 1"})
+
+
 def test_changes_make_new_settings_and_leave_the_old() -> None:
     old = WorkerSettings()
     new = old.updated({"max_num_seqs": 40, "schedule_policy": "length-grouped"}, LIMITS)
@@ -78,12 +81,46 @@ def test_capabilities_tell_what_updated_takes() -> None:
 
 
 def test_every_knob_has_its_capability() -> None:
-    told = capabilities(LIMITS)
+    told = capabilities(ADAPTED)
     assert set(told) == {field.name for field in fields(WorkerSettings)}
     rebuilt = {name for name, knob in told.items() if not knob["live"]}
     assert rebuilt == set(REBUILD_KNOBS)
     assert told["attention"]["changes_answers"]
     assert not told["max_num_seqs"]["changes_answers"]
+
+
+def test_weights_are_a_knob_of_a_worker_with_adapters() -> None:
+    now = WorkerSettings()
+    assert "weights" not in now.told(LIMITS)
+    assert set(now.told(LIMITS)) == set(capabilities(LIMITS))
+    assert now.told(ADAPTED)["weights"] == "base"
+    assert capabilities(ADAPTED)["weights"] == {
+        "type": "choice",
+        "values": ["base", "v1"],
+        "live": False,
+        "changes_answers": True,
+    }
+    adapted = now.updated({"weights": "v1"}, ADAPTED)
+    assert adapted.weights == "v1"
+    assert now.needs_rebuild(adapted)
+
+
+@pytest.mark.parametrize(
+    ("limits", "value", "fix"),
+    [
+        (LIMITS, "base", "start it with --adapters"),
+        (ADAPTED, "v3", "give one of base, v1"),
+        (ADAPTED, "v2", "v2/file: r=0: give 1"),
+        (ADAPTED, ["v1"], "give one of base, v1"),
+    ],
+)
+def test_weights_that_there_are_not_are_refused_with_the_reason(
+    limits: Limits, value: object, fix: str
+) -> None:
+    with pytest.raises(InvalidSettingError) as caught:
+        WorkerSettings().updated({"weights": value}, limits)
+    assert caught.value.field == "weights"
+    assert fix in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -304,7 +304,12 @@ async def test_the_settings_in_force_are_gauges() -> None:
     house.front.metrics.settings(InForce(changed, 4, 0.0))
     assert house.value("settings_generation") == 4
     assert house.value("setting", knob="max_num_seqs") == 4
-    others = {"batch_sizes": "exact", "attention": "full", "weight_dtype": "float32"}
+    others = {
+        "batch_sizes": "exact",
+        "attention": "full",
+        "weight_dtype": "float32",
+        "weights": "base",
+    }
     assert house.value("settings_info", schedule_policy="length-grouped", **others) == 1
     assert house.value("settings_info", schedule_policy="fcfs", **others) is None
     assert house.value("setting", knob="memory_efficient") == 0

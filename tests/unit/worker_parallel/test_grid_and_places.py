@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autotuner.worker.engine_options import EngineOptions
+from autotuner.worker.model_config import ModelError
 from autotuner.worker.parallel.errors import GroupError
 from autotuner.worker.parallel.grid import Grid
 from autotuner.worker.parallel.order import Meeting, Order, Seat, device_name
@@ -50,6 +52,19 @@ def test_an_order_crosses_as_text() -> None:
     assert order.own_options().model == Path("/there/model")
     address = Address("10.0.0.2", 4712, "ab", "/there/model", 1)
     assert Address.from_json(address.to_json()) == address
+
+
+def test_a_rank_takes_adapters_from_its_own_machine() -> None:
+    address = Address("10.0.0.2", 4712, "ab", "/there/model", 1, "/there/adapters")
+    options = replace(
+        options_of(2, 3), adapters=Path("here"), settings=WorkerSettings(weights="v1")
+    )
+    order = Order(2, Meeting("10.0.0.1", 4711, "x/y"), address.seat, options)
+    assert Order.from_json(order.to_json()) == order
+    assert order.own_options().adapter == Path("/there/adapters/v1")
+    lacking = replace(order, seat=replace(address, adapters=None).seat)
+    with pytest.raises(ModelError, match="on every machine"):
+        _ = lacking.own_options().adapter
 
 
 @pytest.mark.parametrize(

@@ -16,17 +16,15 @@ from autotuner.fronts.errors import ApiError
 from autotuner.worker.admin_probe import MAX_BODY_BYTES, probe_routes
 from autotuner.worker.messages import ScoreOutput
 from autotuner.worker.metric_maker import MetricMaker
+from autotuner.worker.probe.golden_source import GoldenSet
 from autotuner.worker.probe.metrics import ProbeMetrics
 from autotuner.worker.probe.service import Probe
 from autotuner.worker.probe.tokenise import GoldenAnswer
 
 
 class Golden:
-    def __len__(self) -> int:
-        return 2
-
-    async def answers(self) -> tuple[GoldenAnswer, ...]:
-        return (GoldenAnswer((1,), (2,), (-0.5,), None, 4),) * 2
+    async def current(self) -> GoldenSet:
+        return GoldenSet("two", (GoldenAnswer((1,), (2,), (-0.5,), None, 4),) * 2)
 
 
 class Model:
@@ -66,8 +64,11 @@ def _post_as_admin(body: bytes) -> tuple[int, dict[str, Any]]:
     return _post(body, authorization="Bearer token")
 
 
-@pytest.mark.parametrize(("body", "items"), [(b"", 2), (b"{}", 2), (b'{"items": 1}', 1)])
-def test_the_reply_has_every_figure(body: bytes, items: int) -> None:
+@pytest.mark.parametrize(
+    ("body", "items", "first"),
+    [(b"", 2, 0), (b"{}", 2, 0), (b'{"items": 1}', 1, 0), (b'{"items": 2, "first": 5}', 2, 1)],
+)
+def test_the_reply_has_every_figure(body: bytes, items: int, first: int) -> None:
     status, reply = _post_as_admin(body)
     assert status == 200
     assert reply.pop("seconds") >= 0
@@ -79,6 +80,10 @@ def test_the_reply_has_every_figure(body: bytes, items: int) -> None:
         "mean_log_prob_drop": 0.5,
         "accuracy": None,
         "generation": 5,
+        "first": first,
+        "of": 2,
+        "golden": "two",
+        "golden_problem": None,
     }
 
 
@@ -88,7 +93,13 @@ def test_only_admins_may_probe() -> None:
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [(b'{"items": 3}', "items"), (b'{"items": "1"}', "items"), (b'{"item": 1}', "item")],
+    [
+        (b'{"items": 3}', "items"),
+        (b'{"items": "1"}', "items"),
+        (b'{"item": 1}', "item"),
+        (b'{"first": -1}', "first"),
+        (b'{"first": true}', "first"),
+    ],
 )
 def test_a_bad_body_is_refused_by_field(body: bytes, field: str) -> None:
     status, reply = _post_as_admin(body)

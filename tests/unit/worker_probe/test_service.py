@@ -14,6 +14,7 @@ from autotuner.fronts.errors import ApiError
 from autotuner.worker.messages import ScoreOutput
 from autotuner.worker.metric_maker import MetricMaker
 from autotuner.worker.probe.golden import GoldenError
+from autotuner.worker.probe.golden_source import GoldenSet
 from autotuner.worker.probe.metrics import ProbeMetrics
 from autotuner.worker.probe.service import Probe
 from autotuner.worker.probe.tokenise import GoldenAnswer
@@ -29,14 +30,12 @@ GOLDEN = (
 class Golden:
     def __init__(self, error: GoldenError | None = None) -> None:
         self._error = error
+        self.set = GoldenSet("first", GOLDEN)
 
-    def __len__(self) -> int:
-        return len(GOLDEN)
-
-    async def answers(self) -> tuple[GoldenAnswer, ...]:
+    async def current(self) -> GoldenSet:
         if self._error is not None:
             raise self._error
-        return GOLDEN
+        return self.set
 
 
 class Model:
@@ -70,11 +69,12 @@ class Bench:
         self.model, self.registry = Model(), CollectorRegistry()
         self.generation = 3
         metrics = ProbeMetrics(MetricMaker(self.registry, "tiny"))
-        self.probe = Probe(Golden(error), self.model, lambda: self.generation, metrics)
+        self.golden = Golden(error)
+        self.probe = Probe(self.golden, self.model, lambda: self.generation, metrics)
 
-    def refusal(self, items: int | None = None) -> ApiError:
+    def refusal(self, items: int | None = None, first: int = 0) -> ApiError:
         with pytest.raises(ApiError) as caught:
-            asyncio.run(self.probe.run(items))
+            asyncio.run(self.probe.run(items, first))
         return caught.value
 
     def metrics(self) -> str:
@@ -95,6 +95,27 @@ def test_all_items_are_scored_from_their_answers_first_token() -> None:
 def test_fewer_items_are_the_first_ones() -> None:
     bench = Bench()
     assert asyncio.run(bench.probe.run(1)).tokens == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "items", "asked"),
+    [(0, 2, [0, 1]), (3, 2, [3, 4]), (4, 3, [4, 0, 1]), (5, 1, [0]), (14, 5, [4, 0, 1, 2, 3])],
+)
+def test_a_block_goes_on_at_the_first_item_after_the_last(
+    first: int, items: int, asked: list[int]
+) -> None:
+    bench = Bench()
+    answers = tuple(GoldenAnswer((n,), (9,), (HALF,), None, 8) for n in range(5))
+    bench.golden.set = GoldenSet("five", answers, problem="a newer one is broken")
+    result = asyncio.run(bench.probe.run(items, first))
+    assert [ids[0] for ids, _ in bench.model.asked] == asked
+    assert (result.items, result.first, result.of) == (items, first % 5, 5)
+    assert (result.golden, result.golden_problem) == ("five", "a newer one is broken")
+
+
+def test_a_block_before_the_first_item_is_refused() -> None:
+    error = Bench().refusal(1, first=-1)
+    assert (error.status, error.param) == (400, "first")
 
 
 @pytest.mark.parametrize("items", [0, 3])
@@ -155,7 +176,7 @@ def _rebuilt(bench: Bench, before: WorkerSettings, after: WorkerSettings) -> Non
     async def rebuild() -> None:
         bench.probe.on_rebuilt(before, after)
         assert not bench.model.asked  # a rebuild does not wait for its probe
-        for _ in range(20):
+        for _ in range(50):
             await asyncio.sleep(0)
         await bench.probe.close()
 
@@ -167,6 +188,13 @@ def test_other_weights_are_probed_by_themselves() -> None:
     _rebuilt(bench, before, replace(before, weight_dtype="int8"))
     assert "worker:probe_generation" in bench.metrics()
     assert len(bench.model.asked) == 2
+
+
+def test_an_adapter_is_probed_by_itself_on_a_few_items() -> None:
+    bench, before = Bench(), WorkerSettings()
+    bench.golden.set = GoldenSet("many", GOLDEN * 20)
+    _rebuilt(bench, before, replace(before, weights="v1"))
+    assert len(bench.model.asked) == 16
 
 
 def test_a_rebuild_with_the_same_weights_is_not_probed() -> None:
