@@ -19,6 +19,7 @@ from autotuner.agent.calibration import calibrate_target
 from autotuner.agent.checks import Known, check, kv_tokens_of, prefix_share_of
 from autotuner.agent.engine import Engine
 from autotuner.agent.figures import Past
+from autotuner.agent.prior import PriorOf, usual
 from autotuner.alerts.conditions import Condition
 from autotuner.alerts.model_error import SPAN_S, ModelError, model_errors, model_off
 from autotuner.domain.errors import AgentError
@@ -40,7 +41,8 @@ class LearnerOptions:
     """Times in seconds. `moments`: the file that keeps how the target lived; None keeps nothing.
 
     Requests are needed for `remember_s` back. A calibration is judged for `calibrate_every_s`, then
-    a new one takes its place. `replicas`: workers side by side that share the requests.
+    a new one takes its place. `replicas`: workers side by side that share the requests. `prior_of`:
+    where the coefficients come from that the steps do not tell.
     """
 
     target: str
@@ -49,6 +51,7 @@ class LearnerOptions:
     calibrate_every_s: float = 3600.0
     moments: Path | None = None
     replicas: int = 1
+    prior_of: PriorOf = usual
 
 
 @dataclass
@@ -189,7 +192,8 @@ class Learner:
         return made, cut
 
     def _made(self, past: Past, settings: Settings, now: float) -> Known:
-        return Known(calibrate_target(past), settings, now, self._options.replicas)
+        prior = self._options.prior_of(settings).model
+        return Known(calibrate_target(past, prior), settings, now, self._options.replicas)
 
     def _keep(self, known: Known, past: Past) -> None:
         moment = lived.moment_of(known, past.requests)

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from autotuner.config import Config, Policy
+from autotuner.agent.prior import PriorOf, usual
+from autotuner.config import Config, Policy, ProposerConfig
+from autotuner.domain.errors import ConfigError
 from autotuner.domain.ports import Proposer
 from autotuner.history.store import History
 from autotuner.improvement import ImproveOptions, improve_if_due, moments_path
@@ -41,6 +43,22 @@ def _state_folder(config: Config, environment: Mapping[str, str]) -> Path:
     return Path(home) / "autotuner"
 
 
+def prior_of(chosen: ProposerConfig) -> PriorOf:
+    """What the planner expects of an engine, where the policy says what serves; raises ConfigError.
+
+    Hardware "this" is measured, once in a process: seconds of one core.
+    """
+    if chosen.prior is None:
+        return usual
+    from autotuner.planner.prior import expected
+
+    told = chosen.prior
+    try:
+        return expected(told.model, told.hardware, told.precision, told.table)
+    except ConfigError as problem:
+        raise ConfigError(f"proposer.prior: {problem}") from problem
+
+
 def learner_for(
     target: str, policy: Policy, history: History, folder: Path | None, replicas: int
 ) -> Learner | None:
@@ -55,6 +73,7 @@ def learner_for(
         calibrate_every_s=wanted.calibrate_every_s,
         moments=None if folder is None else moments_path(folder),
         replicas=replicas,
+        prior_of=prior_of(policy.proposer),
     )
     return Learner(history, options)
 

@@ -24,6 +24,7 @@ from autotuner.agent.ladder import SpaceLadder
 from autotuner.agent.objective import GoalTable
 from autotuner.agent.outlook import Outlook, worth
 from autotuner.agent.policy import MovePolicy, Policy
+from autotuner.agent.prior import PriorOf, usual
 from autotuner.agent.reach import unique_places
 from autotuner.agent.screening import Screening
 from autotuner.agent.stepmodel import Bools, Floats, Ints
@@ -38,7 +39,7 @@ _TIES = 1e-5  # a bit of chance, by the seed, among equals
 
 @dataclass(frozen=True)
 class SearchEffort:
-    """How hard to look: bounds the time of a proposal (about a second of one core)."""
+    """How hard to look: bounds the time of a proposal (about half a second of one core)."""
 
     walks: int = 24
     walk_steps: int = 8
@@ -53,7 +54,8 @@ class SearchEffort:
 class ModelProposer:
     """Values the settings within reach by a model of the target and by past experiments.
 
-    `min_gain`: the least gain in attainment (points, 0..1) worth an experiment.
+    `min_gain`: the least gain in attainment (points, 0..1) worth an experiment. `prior_of`: what
+    is believed of an engine that does not tell its steps.
     """
 
     def __init__(
@@ -66,15 +68,17 @@ class ModelProposer:
         min_gain: float = 0.02,
         effort: SearchEffort | None = None,
         appetite: Appetite | None = None,
+        prior_of: PriorOf = usual,
     ) -> None:
         self._policy, self._name, self._version = policy, name, version
+        self._prior_of = prior_of
         self._screen, self._min_gain = screen, min_gain
         self._effort = SearchEffort() if effort is None else effort
         self._appetite = Appetite() if appetite is None else appetite
 
     def propose(self, context: ProposalContext) -> Proposal | None:
         """The candidate most worth an experiment, None when none is."""
-        view = view_of(context)
+        view = view_of(context, self._prior_of)
         if view is None:
             return None
         rng = generator(context)
@@ -97,6 +101,8 @@ class ModelProposer:
         beliefs = self._beliefs(view, pool, rng)
         measured, seen = readings(view, pool), seen_attainment(view.context)
         outlook = Outlook.of(view, pool, gains(beliefs, measured, Readings(), seen))
+        if outlook.room < self._min_gain:
+            return None  # whatever a play would show
         row = self._chosen(view, pool, outlook, rng)
         play = Screening(view, pool, self._effort.repeats, int(rng.integers(2**31)))
         for _ in range(self._effort.rounds if self._screen else 0):
@@ -198,8 +204,6 @@ class ModelProposer:
         self, view: View, pool: Ints, outlook: Outlook, rng: np.random.Generator
     ) -> int | None:
         """The admissible row most worth a test; None where none is."""
-        if outlook.room < self._min_gain:
-            return None
         worth = self._worth(outlook) + _TIES * rng.random(len(pool))
         fit = allowed(
             outlook.mean, outlook.deviation, outlook.charge, self._min_gain, self._appetite
@@ -252,6 +256,7 @@ class PPOProposer(ModelProposer):
         min_gain: float = 0.02,
         effort: SearchEffort | None = None,
         appetite: Appetite | None = None,
+        prior_of: PriorOf = usual,
     ) -> None:
         super().__init__(
             Policy(artifact),
@@ -261,4 +266,5 @@ class PPOProposer(ModelProposer):
             min_gain=min_gain,
             effort=effort,
             appetite=appetite,
+            prior_of=prior_of,
         )

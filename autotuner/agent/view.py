@@ -14,6 +14,7 @@ from autotuner.agent.correction import Readings
 from autotuner.agent.evidence import Measured, evidence
 from autotuner.agent.latencies import SLOTable
 from autotuner.agent.machine import MachineTable
+from autotuner.agent.prior import PriorOf, usual
 from autotuner.agent.reach import Reach
 from autotuner.agent.stepmodel import Ints, StepTable
 from autotuner.agent.systems import Systems, points_of_sample
@@ -40,20 +41,24 @@ class View:
     measured: tuple[Measured, ...]
 
 
-def view_of(context: ProposalContext) -> View | None:
-    """None when the context does not hold enough to predict anything."""
+def view_of(context: ProposalContext, prior_of: PriorOf = usual) -> View | None:
+    """None when the context does not hold enough to predict anything.
+
+    `prior_of`: what is believed of an engine where the target's own figures say nothing.
+    """
     rate_rps = _rate(context)
     lengths = _lengths(context.workload)
     openings = Openings.of(context)
     if rate_rps is None or len(lengths) == 0 or openings is None or openings.size < 2:
         return None
-    reach, calibration = Reach.of(openings), calibrate(context.steps)
+    prior = prior_of(context.incumbent)
+    reach, calibration = Reach.of(openings), calibrate(context.steps, prior.model)
     prompt, output = lengths[:, 0], lengths[:, 1]
     # The steps were measured under the incumbent's engine.
     machines = MachineTable.of_steps(
         StepTable.of([calibration.model]),
         reach.engines(reach.start[None, :]),
-        kv_tokens=context.kv_tokens,
+        kv_tokens=context.kv_tokens if math.isfinite(context.kv_tokens) else prior.kv_tokens,
     )
     system = Systems.of(
         machines,

@@ -7,6 +7,7 @@ import pytest
 from autotuner.bootstrap import build_proposer
 from autotuner.config import load_policy
 from autotuner.config.policy import Policy, ProposerConfig
+from autotuner.domain.errors import ConfigError
 from autotuner.domain.knobs import Knob, KnobSpace
 from autotuner.domain.ports import PastTrial, Proposal, ProposalContext, Workload
 from autotuner.domain.slo import SLO
@@ -50,3 +51,10 @@ def test_tpe_takes_over_after_the_trials_that_the_policy_says() -> None:
     assert later.proposer == "tpe"
     before = build_proposer(policy(kind="ppo-tpe", takeover_after=3))
     assert vars(before)["after"] == 3
+
+
+def test_the_policy_says_what_serves_the_model() -> None:
+    told = {"hardware": "H100", "model": "Llama-3.1-8B"}
+    assert proposal_of("ppo", prior=told) != proposal_of("ppo")
+    with pytest.raises(ConfigError, match=r"proposer\.prior: gpu='H1000': not in the table"):
+        build_proposer(policy(prior=told | {"hardware": "H1000"}))
