@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from autotuner.config import MetricsConfig, PrometheusConfig, TargetConfig, read_secret
+from autotuner.domain.energy import ENERGY_SERIES
 from autotuner.domain.errors import ConfigError
 from autotuner.domain.ports import MetricsSource
 from autotuner.metrics.exporter import ExporterSource
@@ -19,6 +21,7 @@ from autotuner.metrics.prometheus import (
     QuerySource,
 )
 from autotuner.metrics.promql import PromQL
+from autotuner.metrics.rapl import POWERCAP, RaplSource
 from autotuner.metrics.scrape import PrometheusTextSource
 
 
@@ -32,7 +35,7 @@ def metrics_source(target: TargetConfig) -> MetricsSource:
     prometheus = None if asked.prometheus is None else _client(asked.prometheus, field)
     server = _one(_servers(target, prometheus))
     beside = _beside(asked, prometheus, field)
-    return JoinedSource(server, beside) if beside else server
+    return JoinedSource(server, beside, metered=_METERED) if beside else server
 
 
 def _client(asked: PrometheusConfig, field: str) -> PromQL:
@@ -57,6 +60,8 @@ def _beside(
         found["gpu"] = _one(gpus)
     if hosts:
         found["host"] = _one(hosts)
+    if asked.rapl:
+        found["cpu"] = rapl_source(asked)
     if prometheus is not None:
         _refuse_taken(asked.queries, f"{field}.queries")
         # Apart, so that a query that can't be answered takes no other with it.
@@ -76,7 +81,14 @@ def _refuse_taken(queries: Mapping[str, str], field: str) -> None:
 
 # Ours, those that are computed of requests, and the names of the sources themselves.
 _TAKEN = canonical_names() | CANONICAL | {"offered_rps", "attainment", "qps_stability"}
-_TAKEN |= {"started_at", "gpu", "host"}
+_TAKEN |= {"started_at", "gpu", "host", "cpu", *ENERGY_SERIES}
+# Of these energy is expected where they are asked for.
+_METERED = ("gpu", "cpu")
+
+
+def rapl_source(asked: MetricsConfig) -> RaplSource:
+    """The source of the processors' energy that the configuration names; nothing is read yet."""
+    return RaplSource(asked.rapl if isinstance(asked.rapl, Path) else POWERCAP)
 
 
 def _gpus(asked: MetricsConfig, prometheus: PromQL | None, field: str) -> list[MetricsSource]:

@@ -1,39 +1,46 @@
-"""What the hardware's gauges say of a stretch of time; never which arm ran in it."""
+"""What the hardware's gauges and meters say of a stretch of time; never which arm ran in it."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from itertools import pairwise
 
-import numpy as np
-
+from autotuner.domain.energy import Stretch, all_devices, complete, total_j, used
 from autotuner.domain.telemetry import Reading
 
-POWER_W, TEMPERATURE_C, OUT_OF_MEMORY = "power_w", "temperature_c", "out_of_memory_total"
-GAUGES = (POWER_W, TEMPERATURE_C, OUT_OF_MEMORY)
+TEMPERATURE_C, OUT_OF_MEMORY = "temperature_c", "out_of_memory_total"
+GAUGES = (TEMPERATURE_C, OUT_OF_MEMORY)
 
 # Chosen: a hole of more cycles than this, or of more than this share of the time, is no curve.
 _HOLE_CYCLES, _HOLE_SHARE = 3.0, 0.5
 
 
 def energy_j(readings: Sequence[Reading], start: float, end: float) -> float:
-    """The energy (J) from `start` to `end`: the power's integral by the trapezoid rule.
+    """The energy (J) from `start` to `end` of all devices that any of the readings tell of.
 
-    NaN where the power is not known throughout: the readings, or those nearest to an end, lie
-    further apart than three of their usual (median) distances or half of the time.
+    From hardware counters where they are, else the power's integral (`domain.energy.used`). NaN
+    where it is not known throughout: the readings that power is integrated over, or those nearest
+    to an end, lie further apart than three of their usual (median) distances or half of the time.
     """
-    known = [(r.at, r.gauges[POWER_W]) for r in readings if _has(r, POWER_W)]
-    if len(known) < 2 or not end > start:
+    devices = all_devices(r.energy for r in readings)
+    told = [r for r in readings if complete(r.energy, devices)]
+    if len(told) < 2 or not told[0].at <= start < end <= told[-1].at:
         return math.nan
-    at, power_w = (np.asarray(column) for column in zip(*known, strict=True))
-    hole_s = min(_HOLE_CYCLES * float(np.median(np.diff(at))), _HOLE_SHARE * (end - start))
-    inside = at[(at > start) & (at < end)]
-    edges = _covering(at, start, end)
-    if edges is None or np.diff(np.concatenate([edges[:1], inside, edges[1:]])).max() > hole_s:
-        return math.nan
-    grid = np.concatenate([[start], inside, [end]])
-    return float(np.trapezoid(np.interp(grid, at, power_w), grid))
+    usual_s = statistics.median(b.at - a.at for a, b in pairwise(told))
+    hole_s = min(_HOLE_CYCLES * usual_s, _HOLE_SHARE * (end - start))
+    return math.fsum(
+        total_j(used(before.energy, after.energy, stretch, hole_s))
+        for before, after in pairwise(told)
+        if (stretch := _overlap(before.at, after.at, start, end)) is not None
+    )
+
+
+def _overlap(before: float, after: float, start: float, end: float) -> Stretch | None:
+    """What two readings have in common with the time asked for."""
+    first, last = max(before, start), min(after, end)
+    return Stretch(after - before, first - before, last - before) if last > first else None
 
 
 def hottest_c(readings: Sequence[Reading], start: float, end: float) -> float:
@@ -65,13 +72,3 @@ def memory_events(readings: Sequence[Reading]) -> list[tuple[float, float]]:
 
 def _has(reading: Reading, name: str) -> bool:
     return name in reading.gauges and math.isfinite(reading.gauges[name])
-
-
-def _covering(
-    at: np.ndarray[tuple[int], np.dtype[np.float64]], start: float, end: float
-) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
-    """The last reading at or before `start` and the first at or after `end`, if both are there."""
-    before, after = at[at <= start], at[at >= end]
-    if not (before.size and after.size):
-        return None
-    return np.asarray([before[-1], after[0]], dtype=np.float64)

@@ -71,7 +71,7 @@ def evidence(
     Under a goal that saves, the trials are those on what it saves, by log ratios; they become worth
     as `objective` has it where the floor is met, ½/(1 + r), with the incumbent's r as 1.
     """
-    outcomes = (str(goal.kind),) if goal.saves else ("attainment", "goodput")
+    outcomes = goal.measures if goal.saves else ("attainment", "goodput")
     usable = [trial for trial in past if trial.outcome in outcomes and _usable(trial)]
     levels = _levels(usable, incumbent, attainment)
     edges = [e for trial in usable if (e := _edge(trial, levels)) is not None]

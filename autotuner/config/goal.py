@@ -11,7 +11,7 @@ from pydantic import Field
 from autotuner.config.experiment import ExperimentConfig
 from autotuner.config.model import Model, Share
 from autotuner.domain.experiment import Design, Guardrail, Plan
-from autotuner.domain.goals import DEVICE_KNOBS, Goal, GoalKind
+from autotuner.domain.goals import DEVICE_KNOBS, OF_ENERGY, SAVED_BY, Goal, GoalKind
 from autotuner.domain.knob_names import common_name
 
 _ATTAINMENT = "attainment"
@@ -20,10 +20,10 @@ _ATTAINMENT = "attainment"
 class GoalConfig(Model):
     """The goal that candidates are compared by. Its kinds that save are named like the measure."""
 
-    kind: Literal["goodput", "cost", "energy", "devices"] = Field(
+    kind: Literal["goodput", "cost", "energy", "energy_per_token", "devices"] = Field(
         "goodput",
         description="goodput: as many requests as can be within the SLO; the others: as little of "
-        "it as can be while attainment stays at the goal's",
+        "it as can be while attainment stays at the goal's (energy: of a request)",
     )
     attainment: Share = Field(
         0.99, description="goodput: at or above it nothing is tested; the others: the floor"
@@ -35,10 +35,10 @@ class GoalConfig(Model):
     @property
     def saves(self) -> bool:
         """Whether there is something to gain where the attainment is met."""
-        return Goal(GoalKind(self.kind)).saves
+        return self.to_domain().saves
 
     def to_domain(self) -> Goal:
-        return Goal(GoalKind(self.kind), self.attainment)
+        return Goal(SAVED_BY.get(self.kind, GoalKind.GOODPUT), self.attainment)
 
 
 def saving_plan(goal: GoalConfig, testing: ExperimentConfig, replicas: int) -> Plan | None:
@@ -54,7 +54,7 @@ def saving_plan(goal: GoalConfig, testing: ExperimentConfig, replicas: int) -> P
     if all(rail.measure != _ATTAINMENT for rail in rails):
         # Chosen: attainment scatters by about what it may lose, until its noise was measured.
         rails = (Guardrail(_ATTAINMENT, goal.margin, goal.margin), *rails)
-    design = Design.SWITCHBACK if goal.kind == "energy" else plan.design
+    design = Design.SWITCHBACK if goal.kind in OF_ENERGY else plan.design
     return replace(plan, outcome=goal.kind, guardrails=rails, design=design)
 
 
@@ -79,9 +79,9 @@ def goal_problem(
             "goal.kind='devices': no knob changes how many are used: give one of "
             f"{', '.join(DEVICE_KNOBS)} two levels or more"
         )
-    if goal.kind == "energy" and testing.design == "split":
+    if goal.kind in OF_ENERGY and testing.design == "split":
         return (
-            "goal.kind='energy': the energy of two lanes can't be told apart: give "
+            f"goal.kind={goal.kind!r}: the energy of two lanes can't be told apart: give "
             "experiment.design='switchback' or 'auto'"
         )
     return None

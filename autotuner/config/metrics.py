@@ -51,6 +51,11 @@ class MetricsConfig(Model):
     nvml: bool | tuple[Annotated[int, Field(ge=0)], ...] = Field(
         False, description="GPUs of the daemon's own machine: true for all, or their numbers"
     )
+    rapl: bool | Path = Field(
+        False,
+        description="energy of the processors and memory of the daemon's own machine (RAPL): true, "
+        "or the folder of the powercap tree where it is not /sys/class/powercap",
+    )
     node: tuple[Url, ...] = Field((), description="node exporters of the target's hosts")
     node_selectors: tuple[Matchers, ...] = Field(
         (), description="the target's hosts through Prometheus, one selector each"
@@ -88,6 +93,11 @@ class MetricsConfig(Model):
                 f"give one of {', '.join(asked)}"
             )
         return self
+
+    @property
+    def measures_energy(self) -> bool:
+        """Whether anything is asked that may tell energy."""
+        return bool(self.rapl or self.nvml or self.dcgm or self.dcgm_selector)
 
     @property
     def patience_s(self) -> float:

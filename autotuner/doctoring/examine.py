@@ -24,6 +24,6 @@ def examine(path: Path, *, send_test: bool) -> Iterator[Finding]:
     yield from machine.extra_findings(config)
     yield from service.history_findings(config.history)
     for target in config.targets:
-        yield from service.target_findings(target)
+        yield from service.target_findings(target, config.cycle_s)
     yield service.listen_finding(config)
     yield from service.receiver_findings(config, send_test=send_test)

@@ -15,8 +15,10 @@ from autotuner.bootstrap import build_proposer, workers_of
 from autotuner.config import Config, Policy, TargetConfig, load_policy
 from autotuner.couriers import senders
 from autotuner.doctoring import judge
+from autotuner.doctoring.energy import energy_finding
 from autotuner.doctoring.finding import Finding, failed, warned, well
 from autotuner.doctoring.machine import free_bytes, port_state
+from autotuner.domain.energy import ENERGY_SERIES, known
 from autotuner.domain.errors import AutotunerError, ConfigError, HistoryError, TargetError
 from autotuner.domain.forecasts import Alert
 from autotuner.domain.passwords import hide_passwords
@@ -42,7 +44,7 @@ def history_findings(url: str) -> Iterator[Finding]:
         yield judge.disk("of the history", free_bytes(folder))
 
 
-def target_findings(target: TargetConfig) -> Iterator[Finding]:
+def target_findings(target: TargetConfig, cycle_s: float) -> Iterator[Finding]:
     """One target's policy, agent, workers, clock and metrics."""
     try:
         policy = load_policy(target.policy, resource_folder("policies"))
@@ -53,7 +55,7 @@ def target_findings(target: TargetConfig) -> Iterator[Finding]:
     yield well(f"policy {target.name}", f"{policy.name}: {size} settings")
     yield _agent(target, policy)
     yield from _workers(target, policy)
-    yield from _metrics(target, policy)
+    yield from _metrics(target, policy, cycle_s)
 
 
 def _agent(target: TargetConfig, policy: Policy) -> Finding:
@@ -115,7 +117,7 @@ def _plain_server(url: str) -> str | None:
     return {"vllm": "vLLM", "sglang": "SGLang"}.get(source.family or "")
 
 
-def _metrics(target: TargetConfig, policy: Policy) -> Iterator[Finding]:
+def _metrics(target: TargetConfig, policy: Policy, cycle_s: float) -> Iterator[Finding]:
     check = f"metrics {target.name}"
     try:
         source = metrics_source(target)
@@ -123,7 +125,8 @@ def _metrics(target: TargetConfig, policy: Policy) -> Iterator[Finding]:
     except AutotunerError as problem:
         yield failed(check, _short(problem), "mend the target's url or metrics: docs/metrics.md")
         return
-    series = {*snapshot.gauges, *snapshot.histograms}
+    told = ENERGY_SERIES if known(snapshot.energy) else ()
+    series = {*snapshot.gauges, *snapshot.histograms, *told}
     down = sorted(n.removeprefix("source_up_") for n in series if _is_down(n, snapshot.gauges))
     if down:
         yield warned(check, f"no answer from {', '.join(down)}", "mend them: docs/metrics.md")
@@ -131,6 +134,7 @@ def _metrics(target: TargetConfig, policy: Policy) -> Iterator[Finding]:
         yield well(check, f"{len(series)} series")
     wanted = {rule.name: rule.series for rule in policy.alerts}
     yield judge.rules(target.name, wanted, series)
+    yield energy_finding(target, policy, snapshot.energy, cycle_s)
     yield from _doubts(target.name, snapshot, policy)
 
 

@@ -38,6 +38,21 @@ class Goal:
         """Whether there is something to gain where the attainment is met."""
         return self.kind is not GoalKind.GOODPUT
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The measures whose tests say how much is saved; none for goodput."""
+        return tuple(name for name, kind in SAVED_BY.items() if kind is self.kind)
+
+
+# The goal that each measure of something to be saved stands for. Energy is one to a proposer,
+# whichever of the two it is tested by: nothing that it moves changes how long answers are.
+SAVED_BY: Mapping[str, GoalKind] = {
+    "cost": GoalKind.COST,
+    "energy": GoalKind.ENERGY,
+    "energy_per_token": GoalKind.ENERGY,
+    "devices": GoalKind.DEVICES,
+}
+OF_ENERGY = Goal(GoalKind.ENERGY).measures
 
 # What a model predicts of settings that says how much they take, by the goal.
 _FIGURES = {

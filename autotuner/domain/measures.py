@@ -77,6 +77,11 @@ def _energy_per_request(slot: SlotOutcome, _takes: Upkeep) -> float:
     return slot.energy_j / slot.requests if slot.requests else math.nan
 
 
+def _energy_per_token(slot: SlotOutcome, _takes: Upkeep) -> float:
+    """By the tokens that were generated: what prompts took is in it, and so is idleness."""
+    return slot.energy_j / slot.output_tokens if slot.output_tokens else math.nan
+
+
 def _cost_per_million(slot: SlotOutcome, takes: Upkeep) -> float:
     tokens = slot.prompt_tokens + slot.output_tokens
     return takes.price_per_hour * slot.counted_s / 3600 / tokens * 1e6 if tokens else math.nan
@@ -113,6 +118,10 @@ MEASURES = {
             lambda s, _: s.error_share if s.requests else math.nan,
         ),
         Measure("energy", "energy per request", "J", _RATIO, False, _energy_per_request),
+        Measure(
+            "energy_per_token", "energy per generated token", "J", _RATIO, False,
+            _energy_per_token,
+        ),
         Measure("cost", "cost per million tokens", "currency", _RATIO, False, _cost_per_million),
         Measure("devices", "devices in use", "devices", _RATIO, False, _devices),
         Measure(

@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection
 
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.telemetry import Snapshot
-from autotuner.metrics.hardware import READERS, of_gpus
+from autotuner.metrics.hardware import READERS, meters_of, of_gpus
 from autotuner.metrics.http_page import PageReader
 
 
 class ExporterSource:
-    """Implements `domain.ports.MetricsSource`; its snapshots have gauges alone.
+    """Implements `domain.ports.MetricsSource`; its snapshots have gauges and energy alone.
 
     `exporter`: `dcgm` or `node`. `gpus`: those that count, by number or unique id; empty: all. For
     one thread at a time.
@@ -32,18 +32,19 @@ class ExporterSource:
         self._clock = clock
 
     def snapshot(self) -> Snapshot:
-        """The gauges on the page now.
+        """What is on the page now.
 
         Raises TargetUnavailableError when there is no page, or none of that exporter.
         """
         page = self._reader.parsed(self._reader.text())
-        gauges = self._read(of_gpus(page, self._gpus) if self._gpus else page)
+        page = of_gpus(page, self._gpus) if self._gpus else page
+        gauges = self._read(page)
         if not gauges:
             of = f", of GPUs {', '.join(sorted(self._gpus))}" if self._gpus else ""
             raise TargetUnavailableError(
                 f"{self._reader.url} has no metrics of the {self._exporter} exporter{of}"
             )
-        return Snapshot(self._clock(), gauges=gauges)
+        return Snapshot(self._clock(), gauges=gauges, energy=meters_of(self._exporter, page))
 
     def close(self) -> None:
         self._reader.close()

@@ -1,6 +1,6 @@
 """What hardware exporters say, in canonical gauges: NVIDIA's DCGM and Prometheus' node exporter.
 
-Pure: pages in, gauges out. What a page does not tell is absent, never 0.
+Pure: pages in, gauges and meters of energy out. What a page does not tell is absent, never 0.
 
 Canonical: `gpu_utilisation` (0..1, mean), `gpu_memory_usage` (0..1, the fullest), `power_w` (all
 together), `temperature_c` (the hottest), `host_memory_usage` (0..1), `host_load_ratio` (runnable
@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from autotuner.domain.energy import Meter
 from autotuner.metrics.samples import Page, Sample
 
 Gauges = dict[str, float]
 
 # DCGM's smallest "no value" (an int32); none of our gauges, in W, °C, % or MiB, comes near it.
 _BLANK = 0x7FFFFFF0
+_BLANK_COUNTER = 0x7FFFFFFFFFFFFFF0  # the smallest of an int64, which energy in mJ is
 
 
 def dcgm(page: Page) -> Gauges:
@@ -28,11 +30,10 @@ def dcgm(page: Page) -> Gauges:
     the mean of its instances' `DCGM_FI_PROF_GR_ENGINE_ACTIVE` counts. That one is not preferred:
     exporters are known that tell 0 while the GPU works.
     """
-    power, heat = _per_gpu(page, "POWER_USAGE", max), _per_gpu(page, "GPU_TEMP", max)
-    gpus = {_gpu(s) for name, samples in page.items() if name.startswith("DCGM_") for s in samples}
+    heat, gpus, power_w = _per_gpu(page, "GPU_TEMP", max), _gpus(page), _power_w(page)
     found = {}
-    if power and len(power) == len(gpus):  # a part of the GPUs' power would read as a saving
-        found["power_w"] = math.fsum(power.values())
+    if power_w:
+        found["power_w"] = math.fsum(power_w.values())
     if heat:
         found["temperature_c"] = max(heat.values())
     used = _dcgm_memory(page)
@@ -42,6 +43,26 @@ def dcgm(page: Page) -> Gauges:
     if busy and len(busy) == len(gpus):
         found["gpu_utilisation"] = _mean(busy.values())
     return found
+
+
+def dcgm_meter(page: Page) -> Meter | None:
+    """The energy counters of all GPUs (`DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION`, mJ since the driver
+    was loaded), and their power; None where neither is told of all of them.
+    """
+    told = _per_gpu(page, "TOTAL_ENERGY_CONSUMPTION", max, blank=_BLANK_COUNTER)
+    counters_j = {gpu: millijoules / 1000 for gpu, millijoules in told.items()}
+    meter = Meter(counters_j if counters_j.keys() == _gpus(page) else {}, power_w=_power_w(page))
+    return meter if meter.tells else None
+
+
+def _power_w(page: Page) -> dict[str, float]:
+    """Of every GPU; nothing where one does not tell: the rest would read as a saving."""
+    found = _per_gpu(page, "POWER_USAGE", max)
+    return found if found.keys() == _gpus(page) else {}
+
+
+def _gpus(page: Page) -> set[str]:
+    return {_gpu(s) for name, samples in page.items() if name.startswith("DCGM_") for s in samples}
 
 
 def of_gpus(page: Page, gpus: Collection[str]) -> Page:
@@ -73,15 +94,16 @@ def _per_gpu(
     field: str,
     combine: Callable[[Iterable[float]], float],
     prefix: str = "DCGM_FI_DEV_",
+    blank: float = _BLANK,
 ) -> dict[str, float]:
     by_gpu: dict[str, list[float]] = {}
-    for sample in _told(page, prefix + field):
+    for sample in _told(page, prefix + field, blank):
         by_gpu.setdefault(_gpu(sample), []).append(sample.value)
     return {gpu: combine(values) for gpu, values in by_gpu.items()}
 
 
-def _told(page: Page, name: str) -> list[Sample]:
-    return [s for s in page.get(name, ()) if math.isfinite(s.value) and 0 <= s.value < _BLANK]
+def _told(page: Page, name: str, blank: float = _BLANK) -> list[Sample]:
+    return [s for s in page.get(name, ()) if math.isfinite(s.value) and 0 <= s.value < blank]
 
 
 def _gpu(sample: Sample) -> str:
@@ -143,10 +165,21 @@ CANONICAL = frozenset(
 )
 # What each exporter is called in the configuration, and how its page is read.
 READERS: Mapping[str, Callable[[Page], Gauges]] = {"dcgm": dcgm, "node": node}
+# Those that tell energy.
+METERS: Mapping[str, Callable[[Page], Meter | None]] = {"dcgm": dcgm_meter}
 # The names on the wire that they read, as one regular expression for a Prometheus server.
 WANTED: Mapping[str, str] = {
-    "dcgm": "DCGM_FI_DEV_(GPU_UTIL|GPU_TEMP|POWER_USAGE|FB_(USED|FREE|RESERVED))"
+    "dcgm": "DCGM_FI_DEV_(GPU_UTIL|GPU_TEMP|POWER_USAGE|TOTAL_ENERGY_CONSUMPTION"
+    "|FB_(USED|FREE|RESERVED))"
     "|DCGM_FI_PROF_GR_ENGINE_ACTIVE",
     "node": "node_memory_Mem(Total|Available)_bytes|node_load1|node_cpu_seconds_total"
     "|node_hwmon_temp_celsius|node_thermal_zone_temp|node_vmstat_oom_kill",
 }
+
+
+def meters_of(exporter: str, page: Page) -> dict[str, Meter | None]:
+    """The energy that an exporter's page tells, by source; None where it should tell and does not.
+
+    Empty for an exporter that never tells any.
+    """
+    return {exporter: METERS[exporter](page)} if exporter in METERS else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from autotuner.domain.energy import Meter, Metering
 from autotuner.domain.ports import MetricsSource
 from autotuner.domain.telemetry import Snapshot
 from autotuner.metrics.carried import Carry, added, added_histograms
@@ -18,7 +19,8 @@ class MergedSource:
     Counters and histograms add up. A replica that was started anew goes on from where it was, so
     that its restart neither hides what the others did nor counts it twice. Of gauges, amounts
     (requests, power) add up where all replicas tell them, of temperatures and cache usage the
-    highest counts, and the rest are means over the replicas that tell them.
+    highest counts, and the rest are means over the replicas that tell them. The devices whose
+    energy they tell stand side by side; where one does not tell it, nobody does.
     """
 
     def __init__(self, sources: Sequence[MetricsSource]) -> None:
@@ -38,6 +40,7 @@ class MergedSource:
             counters=added([one.counters for one in seen]),
             gauges=_gauges([one.gauges for one in seen]),
             histograms=added_histograms([one.histograms for one in seen]),
+            energy=_energy([one.energy for one in seen]),
         )
 
 
@@ -73,3 +76,25 @@ def _gauges(parts: Sequence[Gauges]) -> dict[str, float]:
         if not partial and name not in _OMITTED:
             found[name] = combine(told)
     return found
+
+
+def _energy(parts: Sequence[Metering]) -> dict[str, Meter | None]:
+    sources = dict.fromkeys(source for part in parts for source in part)
+    return {source: _side_by_side([part.get(source) for part in parts]) for source in sources}
+
+
+def _side_by_side(meters: Sequence[Meter | None]) -> Meter | None:
+    told = [meter for meter in meters if meter is not None]
+    if len(told) < len(meters):
+        return None
+    return Meter(
+        _apart([meter.counters_j for meter in told]),
+        _apart([meter.ranges_j for meter in told]),
+        _apart([meter.power_w for meter in told]),
+    )
+
+
+def _apart(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Devices of all replicas, each under a name of its own; none where one has none."""
+    numbered = {f"{i}/{name}": x for i, part in enumerate(parts) for name, x in part.items()}
+    return numbered if all(parts) else {}

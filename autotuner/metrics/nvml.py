@@ -6,11 +6,14 @@ import contextlib
 import importlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from autotuner.domain.energy import Meter
 from autotuner.domain.errors import ConfigError, TargetUnavailableError
 from autotuner.domain.telemetry import Snapshot
+
+SOURCE = "nvml"
 
 Handle = Any  # NVML's own
 Read = Callable[[Handle], float]
@@ -27,11 +30,11 @@ def load_nvml(field: str, module: str = "pynvml") -> Any:
 
 
 class NvmlSource:
-    """Implements `domain.ports.MetricsSource`: the gauges of GPUs in this machine, none else.
+    """Implements `domain.ports.MetricsSource`: gauges and energy of GPUs in this machine alone.
 
     `devices`: the GPUs' numbers as the driver counts them; empty: all. `library`: from `load_nvml`.
-    A gauge that a GPU does not have (utilisation of one cut into instances, power of some boards)
-    is absent. For one thread at a time.
+    What a GPU does not have (utilisation of one cut into instances, power of some boards, the
+    energy counter before Volta) is absent. For one thread at a time.
     """
 
     def __init__(
@@ -46,11 +49,13 @@ class NvmlSource:
         try:
             if not self._handles:
                 self._handles = self._open()
-            gauges = self._gauges()
+            power_w = self._all(self._power_w)
+            meter = Meter(self._all(self._energy_j), power_w=power_w)
+            gauges = self._gauges(power_w)
         except self._nvml.NVMLError as problem:
             self.close()  # a driver that was lost may come back: begun anew the next time
             raise TargetUnavailableError(f"NVML: {problem}") from problem
-        return Snapshot(self._clock(), gauges=gauges)
+        return Snapshot(self._clock(), gauges=gauges, energy={SOURCE: meter})
 
     def close(self) -> None:
         self._handles = ()
@@ -68,25 +73,33 @@ class NvmlSource:
             raise TargetUnavailableError("NVML: the driver knows no GPU")
         return handles
 
-    def _gauges(self) -> dict[str, float]:
-        power, heat = self._each(self._power_w), self._each(self._heat_c)
-        memory, busy = self._each(self._memory), self._each(self._utilisation)
-        everyone = len(self._handles)
+    def _gauges(self, power_w: Mapping[str, float]) -> dict[str, float]:
+        heat, memory = self._each(self._heat_c), self._each(self._memory)
+        busy = self._each(self._utilisation)
         found = {}
-        if len(power) == everyone:  # a part of the GPUs' power would read as a saving
-            found["power_w"] = math.fsum(power)
+        if power_w:
+            found["power_w"] = math.fsum(power_w.values())
         if heat:
             found["temperature_c"] = max(heat)
         if memory:
             found["gpu_memory_usage"] = max(memory)
-        if len(busy) == everyone:
-            found["gpu_utilisation"] = math.fsum(busy) / everyone
+        if len(busy) == len(self._handles):
+            found["gpu_utilisation"] = math.fsum(busy) / len(busy)
         return found
+
+    def _all(self, read: Read) -> dict[str, float]:
+        """The value of every GPU; nothing where one has none: the rest would read as a saving."""
+        found = self._each(read)
+        return dict(zip(self._names, found, strict=True)) if len(found) == len(self._names) else {}
 
     def _each(self, read: Read) -> list[float]:
         """The value of each GPU that has it."""
-        found = []
-        absent = (self._nvml.NVML_ERROR_NOT_SUPPORTED, self._nvml.NVML_ERROR_NO_PERMISSION)
+        found, nvml = [], self._nvml
+        absent = (
+            nvml.NVML_ERROR_NOT_SUPPORTED,
+            nvml.NVML_ERROR_NO_PERMISSION,
+            nvml.NVML_ERROR_FUNCTION_NOT_FOUND,  # a driver that is older than the question
+        )
         for handle in self._handles:
             try:
                 found.append(read(handle))
@@ -94,6 +107,15 @@ class NvmlSource:
                 if problem.value not in absent:
                     raise
         return found
+
+    @property
+    def _names(self) -> list[str]:
+        numbers = self._devices or range(len(self._handles))
+        return [f"gpu{number}" for number in numbers]
+
+    def _energy_j(self, handle: Handle) -> float:
+        """Since the driver was loaded."""
+        return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000  # told in mJ
 
     def _power_w(self, handle: Handle) -> float:
         return float(self._nvml.nvmlDeviceGetPowerUsage(handle)) / 1000  # told in mW

@@ -10,7 +10,7 @@ from autotuner.domain.telemetry import Snapshot
 from autotuner.metrics.behind import Behind
 from autotuner.metrics.canonical import Recognised
 from autotuner.metrics.families import FAMILIES
-from autotuner.metrics.hardware import READERS, WANTED
+from autotuner.metrics.hardware import READERS, WANTED, meters_of
 from autotuner.metrics.promql import PromQL, Series
 from autotuner.metrics.samples import Page, Sample
 from autotuner.metrics.scrape import recognised, tell_changes
@@ -60,9 +60,9 @@ class PrometheusServerSource:
 
 
 class PrometheusHardwareSource:
-    """Gauges of an exporter's pages as Prometheus scraped them; `exporter`: `dcgm` or `node`.
+    """Gauges and energy on an exporter's pages as Prometheus scraped them, and nothing else.
 
-    Implements `domain.ports.MetricsSource`; the snapshot has gauges alone. Several hosts' GPUs may
+    Implements `domain.ports.MetricsSource`. `exporter`: `dcgm` or `node`. Several hosts' GPUs may
     match the selector; of node exporters one host's only.
     """
 
@@ -83,13 +83,15 @@ class PrometheusHardwareSource:
         found = _raw(self._server, wanted, self._selector, self._max_age_s)
         if self._exporter == "node":
             _refuse_several(found, where)
-        gauges = READERS[self._exporter](_page(found))
+        page = _page(found)
+        gauges = READERS[self._exporter](page)
         if not gauges:
             raise TargetUnavailableError(
                 f"{where}: no {self._exporter} exporter's scrape of the last "
                 f"{self._max_age_s:.0f} s: check the selector"
             )
-        return Snapshot(max(series.points[-1][0] for series in found), gauges=gauges)
+        at = max(series.points[-1][0] for series in found)
+        return Snapshot(at, gauges=gauges, energy=meters_of(self._exporter, page))
 
 
 class QuerySource:

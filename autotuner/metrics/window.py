@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from autotuner.domain.energy import Stretch, used
 from autotuner.domain.errors import AutotunerError
 from autotuner.domain.telemetry import Histogram, Snapshot, Window
 
@@ -56,6 +57,7 @@ def between(
         gauges=dict(after.gauges),
         histograms=_observed(histograms, served=_served(deltas)),
         resets=resets,
+        energy=used(before.energy, after.energy, Stretch.whole(length_s)),
     )
 
 

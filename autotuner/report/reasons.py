@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from autotuner.domain.experiment import Experiment
 from autotuner.domain.explanation import Explanation, NearTrial
-from autotuner.domain.goals import GoalKind, predicted_saving
+from autotuner.domain.goals import SAVED_BY, predicted_saving
 from autotuner.domain.measures import Measure, measure
 from autotuner.report.numbers import count_text, gain_text, length_text, rounded
 
-SAVINGS = frozenset(kind.value for kind in GoalKind if kind is not GoalKind.GOODPUT)
+SAVINGS = frozenset(SAVED_BY)
 _NAMES = {
     "rate_rps": "requests a second",
     "forecast_rate_rps": "peak of the forecast, requests a second",
@@ -102,11 +102,11 @@ def predicted(experiment: Experiment, told: Explanation) -> tuple[Measure, float
     name = experiment.plan.outcome
     if name not in SAVINGS:
         return measure("attainment"), told.effect, told.low, told.high
-    effect = predicted_saving(GoalKind(name), told.incumbent, told.candidate)
+    effect = predicted_saving(SAVED_BY[name], told.incumbent, told.candidate)
     if math.isnan(effect):
         plan = experiment.plan
         used = ({"devices": plan.control_devices}, {"devices": plan.treatment_devices})
-        effect = predicted_saving(GoalKind(name), *used) or math.nan
+        effect = predicted_saving(SAVED_BY[name], *used) or math.nan
     return measure(name), effect, math.nan, math.nan
 
 

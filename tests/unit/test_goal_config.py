@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from autotuner.bootstrap import _rules
-from autotuner.config import parse_policy
+from autotuner.config import MetricsConfig, parse_policy
+from autotuner.config.energy import check_declared
 from autotuner.domain.errors import ConfigError
 from autotuner.domain.experiment import Design, Guardrail
 from autotuner.domain.goals import Goal, GoalKind
@@ -64,6 +65,14 @@ def test_the_policys_own_guardrails_go_before_the_goals() -> None:
     assert plan.guardrails == (Guardrail("attainment", 0.01, 0.04),)
 
 
+def test_energy_per_token_is_energys_goal_tested_by_its_own_measure() -> None:
+    said = parse_policy(goal("energy_per_token", attainment=0.95))
+    assert said.aim() == Goal(GoalKind.ENERGY, 0.95)
+    plan = said.saving_plan(2)
+    assert plan is not None
+    assert (plan.outcome, plan.design) == ("energy_per_token", Design.SWITCHBACK)
+
+
 def test_energy_takes_turns_on_the_whole_target() -> None:
     energy, devices = (parse_policy(goal(kind)).saving_plan(2) for kind in ("energy", "devices"))
     assert energy is not None
@@ -80,6 +89,11 @@ def test_energy_takes_turns_on_the_whole_target() -> None:
         (goal("cost"), "needs experiment.price_per_device_hour"),
         (goal("cost", {"outcome": "cost", "price_per_hour": 1}), "is the goal's own measure"),
         (goal("energy", {"design": "split"}), "can't be told apart"),
+        (goal("energy_per_token", {"design": "split"}), "goal.kind='energy_per_token': the energy"),
+        (
+            goal("energy_per_token", {"outcome": "energy_per_token"}),
+            "is the goal's own measure",
+        ),
         (
             {**goal("devices"), "knobs": {"tensor_parallel_size": {"levels": [2]}}},
             "no knob changes how many are used",
@@ -99,3 +113,21 @@ def test_a_goal_that_cant_be_served_names_the_fix(data: Any, told: str) -> None:
     with pytest.raises(ConfigError) as error:
         parse_policy(data)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("tested", "told"),
+    [
+        ({"outcome": "energy_per_token"}, "plan.outcome='energy_per_token' can't be told"),
+        (
+            {"guardrails": [{"measure": "energy", "margin": 0.1}]},
+            "plan.guardrails: energy can't pass",
+        ),
+    ],
+)
+def test_a_declared_test_by_energy_needs_a_source(tested: dict[str, Any], told: str) -> None:
+    rules = parse_policy(policy(experiment=tested)).experiment
+    with pytest.raises(ConfigError, match=rf"{told}: no source of energy is configured"):
+        check_declared(MetricsConfig(), rules, "plan")
+    for source in ({"rapl": True}, {"nvml": [0]}, {"dcgm": ["http://a:9400"]}):
+        check_declared(MetricsConfig(**source), rules, "plan")

@@ -69,6 +69,9 @@ def test_what_can_not_be_meant_is_refused(metrics: dict[str, Any], told: str) ->
         (ONE, {"dcgm": ["http://a:9400", "http://b:9400"]}, JoinedSource),
         (ONE, {"dcgm": ["http://a:9400"], "dcgm_gpus": [0, "GPU-1"]}, JoinedSource),
         (ONE, {"node": ["http://a:9100"]}, JoinedSource),
+        (ONE, {"rapl": True}, JoinedSource),
+        (ONE, {"rapl": "/host/sys/class/powercap"}, JoinedSource),
+        (ONE, {"rapl": False}, PrometheusTextSource),
         (ONE, {"prometheus": PROMETHEUS, "dcgm_selector": 'job="dcgm"'}, JoinedSource),
         (ONE, {"prometheus": PROMETHEUS, "node_selectors": ['job="node"']}, JoinedSource),
         (ONE, {"prometheus": PROMETHEUS, "queries": {"cost": "sum(c)"}}, JoinedSource),
@@ -86,7 +89,7 @@ def test_a_token_that_can_not_be_read_names_its_field() -> None:
         metrics_source(target(ONE, **asked))
 
 
-@pytest.mark.parametrize("name", ["ttft_s", "power_w", "attainment", "requests_error", "gpu"])
+@pytest.mark.parametrize("name", ["ttft_s", "power_w", "attainment", "requests_error", "cpu"])
 def test_a_query_can_not_take_another_series_name(name: str) -> None:
     asked = target(ONE, prometheus=PROMETHEUS, queries={name: "sum(c)"})
     with pytest.raises(ConfigError, match=rf"metrics\.queries\.{name}='sum\(c\)'.*rename"):

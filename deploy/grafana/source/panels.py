@@ -34,6 +34,7 @@ class Unit(StrEnum):
     REQUESTS_PER_S = "reqps"
     CELSIUS = "celsius"
     WATTS = "watt"
+    JOULES = "joule"
 
 
 @dataclass(frozen=True)

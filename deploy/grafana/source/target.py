@@ -226,9 +226,19 @@ def _hardware(built: Dashboard) -> None:
         )
     ).with_panel(
         chart(
-            "Power of GPUs",
+            "Power",
             Unit.WATTS,
-            [Query(f"DCGM_FI_DEV_POWER_USAGE{_OF}", "{{gpu}}")],
-            "Divide by the tokens per second above for the energy of a token.",
+            [
+                Query(f"DCGM_FI_DEV_POWER_USAGE{_OF}", "GPU {{gpu}}"),
+                Query(f"rate(autotuner_energy_joules_total{_OF}[$__rate_interval])", "{{source}}"),
+            ],
+            "Each GPU by its exporter; by source what the daemon measured, idle or not.",
+        )
+    ).with_panel(
+        chart(
+            "Energy of a token",
+            Unit.JOULES,
+            [Query(f"autotuner_energy_joules_per_token{_OF}", "each generated token")],
+            "All energy of a minute, idleness included, over the tokens generated in it.",
         )
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autotuner.domain.energy import Meter
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.ports import MetricsSource
 from autotuner.metrics.exporter import ExporterSource
@@ -47,6 +48,18 @@ def test_gpus_of_two_hosts_are_one_source_of_gauges() -> None:
         "gpu_memory_usage": pytest.approx(0.95),
         "gpu_utilisation": pytest.approx((0.9 + 0.8) / 2),
     }
+    meter = seen.energy["dcgm"]
+    assert meter is not None
+    assert sum(meter.power_w.values()) == pytest.approx(2 * 799.75)
+    assert meter.counters_j == {}  # one of the hosts does not export them
+
+
+def test_the_energy_counters_of_the_gpus_that_serve_the_target() -> None:
+    with exporters() as url:
+        source = ExporterSource("dcgm", f"{url}/dcgm", gpus=("1",))
+        meter = source.snapshot().energy["dcgm"]
+        source.close()
+    assert meter == Meter({"GPU-0001": 91123456.789}, power_w={"GPU-0001": 489.25})
 
 
 @pytest.mark.parametrize(

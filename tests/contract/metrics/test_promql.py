@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from autotuner.domain.energy import Meter
 from autotuner.domain.errors import TargetError, TargetUnavailableError
 from autotuner.metrics.prometheus import (
     PrometheusHardwareSource,
@@ -174,6 +175,7 @@ def test_gpus_of_several_hosts_and_one_host_of_node_exporters() -> None:
     with client(Api(raw(*watts))) as server:
         seen = PrometheusHardwareSource(server, "dcgm", 'job="dcgm"').snapshot()
         assert (seen.at, seen.gauges, seen.counters) == (9.0, {"power_w": 400.0}, {})
+        assert seen.energy == {"dcgm": Meter(power_w={"a": 200.0, "b": 200.0})}
     loads = [sample("node_vmstat_oom_kill", [(9, "1")], instance=host) for host in "ab"]
     with (
         client(Api(raw(*loads))) as server,

@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(BINARY is None, reason="the program prometheus is not installed"),
 ]
 PAGES = Path(__file__).parents[2] / "unit" / "metrics" / "pages"
-JOBS = ("vllm_0_33", "sglang_0_5", "dcgm_mig", "node")
+JOBS = ("vllm_0_33", "sglang_0_5", "dcgm", "dcgm_mig", "node")
 Found = TypeVar("Found")
 
 
@@ -143,6 +143,10 @@ def test_other_servers_and_hardware(prometheus: PromQL) -> None:
     assert (sglang.counters["requests"], sglang.gauges["kv_usage"]) == (40.0, 0.42)
     gpus = PrometheusHardwareSource(prometheus, "dcgm", 'job="dcgm_mig"').snapshot()
     assert gpus.gauges["power_w"] == 799.75
+    counted = PrometheusHardwareSource(prometheus, "dcgm", 'job="dcgm"').snapshot()
+    meter = counted.energy["dcgm"]
+    assert meter is not None
+    assert meter.counters_j == {"GPU-0000": 88123456.789, "GPU-0001": 91123456.789}
     host = PrometheusHardwareSource(prometheus, "node", 'job="node"').snapshot()
     assert host.gauges["out_of_memory_total"] == 3.0
 

@@ -19,6 +19,7 @@ from autotuner.abtest.outcome import (
     toll,
 )
 from autotuner.abtest.view import View
+from autotuner.domain.energy import Meter
 from autotuner.domain.experiment import Arm, Experiment, Guardrail, Plan, Slot, SlotOutcome
 from autotuner.domain.knobs import Settings
 from autotuner.domain.measures import measure
@@ -32,6 +33,7 @@ from autotuner.domain.telemetry import (
 )
 from tests.unit.requests_seen import SERVED
 
+WATTS = {"nvml": Meter(power_w={"gpu0": 100.0})}
 PLAN = Plan(slot_s=60, cooldown_s=5)
 TARGETS = SLO(ttft_s=1.0, gap_max_s=0.1)
 SLOT = Slot(0, Arm.TREATMENT, generation=3, started_at=100, counted_from=110, ended_at=170)
@@ -178,7 +180,7 @@ def test_requests_that_never_ended_missed_and_took_the_whole_slot() -> None:
 def test_a_lane_answers_for_its_own_requests() -> None:
     here, there = replace(BASE, lane=1), replace(BASE, lane=0)
     lane = replace(SLOT, lane=1, lanes=2)
-    view = View(None, (here, there), readings=(Reading(100, {"power_w": 9}),))
+    view = View(None, (here, there), readings=(Reading(100, energy=WATTS),))
     assert slot_outcome(view, lane, 170, PLAN, TARGETS).requests == 1
     assert slot_outcome(view, SLOT, 170, PLAN, TARGETS).requests == 2
     assert math.isnan(slot_outcome(view, lane, 170, PLAN, TARGETS).energy_j)
@@ -210,7 +212,7 @@ def test_of_two_scores_for_a_request_the_later_one_counts() -> None:
 
 def test_gauges_enter_with_their_time() -> None:
     readings = tuple(
-        Reading(at, {"power_w": 100.0, "temperature_c": 40.0 + at / 10, "out_of_memory_total": n})
+        Reading(at, {"temperature_c": 40.0 + at / 10, "out_of_memory_total": n}, WATTS)
         for at, n in ((100.0, 2), (120.0, 2), (140.0, 3), (160.0, 3), (180.0, 9))
     )
     seen = slot_outcome(View(None, (BASE,), readings=readings), SLOT, 170, PLAN, TARGETS)

@@ -136,6 +136,13 @@ def test_a_goal_that_saves_is_judged_by_what_is_saved(kind: GoalKind) -> None:
     assert known[C].value == pytest.approx(0.5 / (1 + 1 / 4) - 0.25)
 
 
+def test_energy_is_learnt_of_whether_it_was_tested_by_token_or_by_request() -> None:
+    by_token = replace(trial(A, B, math.log(2), 0.1), outcome="energy_per_token")
+    by_request = replace(by_token, control=B, treatment=C, outcome="energy")
+    known = evidence((by_token, by_request), A, 0.99, Goal(GoalKind.ENERGY, 0.9))
+    assert [m.settings for m in known] == [B, C]
+
+
 @given(seed=st.integers(0, 10**6), n=st.integers(2, 12))
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 def test_trials_that_agree_give_back_the_truth_whatever_their_graph(seed: int, n: int) -> None:

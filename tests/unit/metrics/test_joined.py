@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from autotuner.domain.energy import Meter
 from autotuner.domain.errors import TargetError, TargetUnavailableError
 from autotuner.domain.telemetry import Snapshot
 from autotuner.metrics.joined import JoinedSource
@@ -79,6 +80,15 @@ def test_a_source_that_goes_is_no_restart_of_the_server() -> None:
     source, _ = Scene([served(5.0), served(10.0)], [heat(60.0), None]).source()
     window = between(source.snapshot(), source.snapshot())
     assert (window.resets, window.requests) == ((), 5.0)
+
+
+def test_a_source_that_should_tell_energy_and_does_not_is_said_to() -> None:
+    meter = Meter({"gpu0": 5.0})
+    told = [Snapshot(0.0, energy={"nvml": meter}), heat(60.0), None]
+    server = Scripted([served(float(n)) for n in range(1, 4)])
+    source = JoinedSource(server, {"gpu": Scripted([*told])}, clock=Clock(), metered=("gpu", "cpu"))
+    seen = [source.snapshot().energy for _ in told]
+    assert seen == [{"nvml": meter}, {"gpu": None}, {"gpu": None}]
 
 
 def test_without_the_server_there_is_nothing() -> None:

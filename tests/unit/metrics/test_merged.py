@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from autotuner.domain.energy import Meter
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.telemetry import Histogram, Snapshot
 from autotuner.metrics.merged import MergedSource
@@ -49,6 +50,15 @@ def test_counters_and_histograms_add_up_and_gauges_as_they_mean() -> None:
     assert seen.gauges == {
         "running": 3.0, "kv_usage": 0.7, "temperature_c": 80.0, "power_w": 150.0, "x": 2.0,
     }  # fmt: skip
+
+
+def test_the_devices_of_all_replicas_stand_side_by_side() -> None:
+    one = Snapshot(1.0, energy={"dcgm": Meter({"a": 5.0}, power_w={"a": 100.0})})
+    other = Snapshot(1.0, energy={"dcgm": Meter({"a": 7.0})})
+    seen = MergedSource([Scripted([one]), Scripted([other])]).snapshot()
+    assert seen.energy == {"dcgm": Meter({"0/a": 5.0, "1/a": 7.0})}
+    mute = MergedSource([Scripted([one]), Scripted([Snapshot(1.0, energy={"dcgm": None})])])
+    assert mute.snapshot().energy == {"dcgm": None}
 
 
 def test_an_amount_that_one_replica_does_not_tell_is_absent() -> None:

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from autotuner.domain.energy import Meter
 from autotuner.domain.errors import ConfigError, TargetUnavailableError
 from autotuner.metrics.nvml import NvmlSource, load_nvml
 
-NOT_SUPPORTED, NO_PERMISSION, LOST = 3, 4, 15
+NOT_SUPPORTED, NO_PERMISSION, FUNCTION_NOT_FOUND, LOST = 3, 4, 13, 15
 
 
 class DriverError(Exception):
@@ -27,6 +28,7 @@ class Gpu:
     heat_c: int | DriverError = 50
     busy_percent: int | DriverError = 80
     free_mib: int | DriverError = 8_000
+    energy_mj: int | DriverError = 5_000_000
 
 
 def told(value: int | DriverError) -> int:
@@ -41,6 +43,7 @@ class Library:
     NVMLError = DriverError
     NVML_ERROR_NOT_SUPPORTED = NOT_SUPPORTED
     NVML_ERROR_NO_PERMISSION = NO_PERMISSION
+    NVML_ERROR_FUNCTION_NOT_FOUND = FUNCTION_NOT_FOUND
     NVML_TEMPERATURE_GPU = 0
 
     def __init__(self, *gpus: Gpu) -> None:
@@ -63,6 +66,9 @@ class Library:
 
     def nvmlDeviceGetPowerUsage(self, handle: int) -> int:
         return told(self.gpus[handle].power_mw)
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: int) -> int:
+        return told(self.gpus[handle].energy_mj)
 
     def nvmlDeviceGetTemperature(self, handle: int, sensor: int) -> int:
         assert sensor == self.NVML_TEMPERATURE_GPU
@@ -90,6 +96,19 @@ def test_all_gpus_in_canonical_gauges() -> None:
     }
 
 
+def test_the_energy_counters_of_all_gpus_with_their_power() -> None:
+    seen = source(Library(Gpu(), Gpu(), Gpu(400_000, energy_mj=7_500)), 0, 2).snapshot()
+    assert seen.energy == {
+        "nvml": Meter({"gpu0": 5000.0, "gpu2": 7.5}, power_w={"gpu0": 300.5, "gpu2": 400.0})
+    }
+
+
+@pytest.mark.parametrize("code", [NOT_SUPPORTED, FUNCTION_NOT_FOUND])
+def test_a_gpu_without_a_counter_leaves_power_alone(code: int) -> None:
+    seen = source(Library(Gpu(), Gpu(energy_mj=DriverError(code)))).snapshot()
+    assert seen.energy == {"nvml": Meter(power_w={"gpu0": 300.5, "gpu1": 300.5})}
+
+
 def test_only_the_devices_that_were_asked_for() -> None:
     seen = source(Library(Gpu(), Gpu(heat_c=90), Gpu(heat_c=40)), 0, 2).snapshot()
     assert seen.gauges["temperature_c"] == 50.0
@@ -100,6 +119,7 @@ def test_what_one_gpu_does_not_have_is_absent_and_no_smaller_sum() -> None:
     mute = Gpu(power_mw=DriverError(NOT_SUPPORTED), heat_c=DriverError(NOT_SUPPORTED))
     seen = source(Library(mig, mute)).snapshot()
     assert seen.gauges == {"temperature_c": 50.0, "gpu_memory_usage": pytest.approx(0.9)}
+    assert seen.energy == {"nvml": Meter({"gpu0": 5000.0, "gpu1": 5000.0})}
 
 
 def test_a_lost_gpu_is_no_snapshot_and_the_driver_is_begun_anew() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from autotuner.domain.energy import Meter
 from autotuner.metrics.canonical import Recognised, recognise
-from autotuner.metrics.hardware import CANONICAL, dcgm, node
+from autotuner.metrics.hardware import CANONICAL, dcgm, dcgm_meter, node
 from autotuner.metrics.samples import Page, parse_page
 
 PAGES = Path(__file__).with_name("pages")
@@ -92,6 +93,25 @@ def test_dcgm_of_a_gpu_cut_into_instances() -> None:
         "gpu_memory_usage": pytest.approx(0.95),  # the fullest is an instance
         "gpu_utilisation": pytest.approx((0.6 + 1.0) / 2),
     }
+
+
+def test_dcgms_energy_counters_are_joules_by_gpu() -> None:
+    meter = dcgm_meter(read("dcgm"))
+    assert meter is not None
+    # Millijoules on the page; far more of them than any int32 has, and no blank.
+    assert meter.counters_j == {"GPU-0000": 88123456.789, "GPU-0001": 91123456.789}
+    assert meter.power_w == {"GPU-0000": 310.5, "GPU-0001": 489.25}
+
+
+def test_where_one_gpu_counts_no_energy_power_is_what_is_left() -> None:
+    name = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
+    lines = (
+        'DCGM_FI_DEV_POWER_USAGE{gpu="0",UUID="a"} 100\n'
+        'DCGM_FI_DEV_POWER_USAGE{gpu="1",UUID="b"} 50\n'
+        f'{name}{{gpu="0",UUID="a"}} 9000000\n{name}{{gpu="1",UUID="b"}} 9223372036854775792\n'
+    )
+    assert dcgm_meter(parse_page(lines)) == Meter(power_w={"a": 100.0, "b": 50.0})
+    assert dcgm_meter(parse_page('DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="a"} 40\n')) is None
 
 
 def test_the_node_exporter_in_canonical_gauges() -> None:

@@ -69,6 +69,9 @@ def test_a_saving_is_told_by_its_own_figures() -> None:
         replace(test, plan=plan), replace(WHY, incumbent=figures[0], candidate=figures[1])
     )
     assert said.expected.startswith("Energy per request: a gain of +20.0%.")
+    by_token = replace(test, plan=replace(plan, outcome="energy_per_token"))
+    why = replace(WHY, incumbent=figures[0], candidate=figures[1])
+    assert "Energy per generated token: a gain of +20.0%." in reasons(by_token, why).expected
     fewer = replace(plan, outcome="devices", control_devices=4.0, treatment_devices=2.0)
     assert "+50.0%" in reasons(replace(test, plan=fewer), Explanation()).expected
 

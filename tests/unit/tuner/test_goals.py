@@ -8,12 +8,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autotuner.domain.experiment import Arm, Conclusion, Experiment, Guardrail, Slot, Verdict
+from autotuner.domain.energy import Joules
+from autotuner.domain.experiment import (
+    Arm,
+    Conclusion,
+    Design,
+    Experiment,
+    Guardrail,
+    Slot,
+    Verdict,
+)
 from autotuner.domain.explanation import Explanation
 from autotuner.domain.goals import Goal, GoalKind, devices_of, predicted_saving
 from autotuner.domain.knobs import Knob, KnobSpace, Settings
 from autotuner.domain.measures import measure
 from autotuner.domain.ports import LiveSettings, Proposal, ProposalContext
+from autotuner.domain.telemetry import Window
 from autotuner.tuner import Action, Decision, Observation, Rules, Tuner, TunerState
 from autotuner.tuner.ending import after
 from autotuner.tuner.rebuilds import rebuild_s
@@ -75,6 +85,45 @@ def test_a_saving_goal_rests_only_when_the_proposer_has_nothing() -> None:
     assert decision.action is Action.HOLD
     assert "lower use of energy" in decision.reason
     assert decision.state.idle_until == NOW + RULES.retry_s
+
+
+def heard(**energy: Joules) -> Window:
+    return Window(0.0, 10.0, 30.0, energy=energy)
+
+
+@pytest.mark.parametrize(
+    ("window", "why"),
+    [
+        (heard(), "nothing on this target measures it"),
+        (heard(rapl=Joules(9.0), gpu=Joules(math.nan)), "gpu did not tell it"),
+        (heard(rapl=Joules(9.0)), None),
+        (None, None),  # no new scrape yet
+    ],
+)
+def test_energy_that_is_not_known_decides_and_guards_nothing(
+    window: Window | None, why: str | None
+) -> None:
+    by_energy, _ = asked(saving_rules(GoalKind.ENERGY), 1.0, window=window)
+    rails = (Guardrail("energy_per_token", 0.1),)
+    watched = replace(RULES.plan, max_pairs=30, guardrails=rails)
+    guarded, _ = asked(replace(saving_rules(GoalKind.COST), plan=watched), 0.5, window=window)
+    if why is None:
+        assert by_energy.action is guarded.action is Action.START
+        return
+    assert by_energy.action is guarded.action is Action.HOLD
+    assert f"the outcome energy can't pass: energy is not known: {why}" in by_energy.reason
+    assert f"the guardrail energy_per_token can't pass: energy is not known: {why}" in (
+        guarded.reason
+    )
+
+
+def test_between_two_lanes_a_guardrail_on_energy_is_no_guardrail() -> None:
+    plan = replace(
+        SAVING, outcome="cost", design=Design.SPLIT, guardrails=(Guardrail("energy", 0.1),)
+    )
+    decision, _ = asked(saving_rules(GoalKind.COST, saving=plan, replicas=2), 1.0)
+    assert decision.action is Action.HOLD
+    assert "the energy of two lanes can't be told apart" in decision.reason
 
 
 def test_what_frees_no_device_is_not_tested_for_devices() -> None:
