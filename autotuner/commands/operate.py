@@ -15,6 +15,7 @@ from autotuner.commands.output import JsonOption, print_json
 
 if TYPE_CHECKING:
     from autotuner.config import Config
+    from autotuner.domain.error_budget import ErrorBudget
     from autotuner.history.store import History
 
 ConfigOption = Annotated[
@@ -47,7 +48,7 @@ def run(config: ConfigOption) -> None:
     from autotuner.config import load_config
     from autotuner.web.serve import run_service
 
-    run_service(load_config(config), partial(load_config, config))
+    run_service(load_config(config), partial(load_config, config), config)
 
 
 def status(
@@ -68,13 +69,20 @@ def status(
         [known_target(history, settings, target)] if target else [t.name for t in settings.targets]
     )
     now = time.time()
-    found = [(history.status(name), silenced_now(history, name, now)) for name in names]
+    found = [
+        (
+            history.status(name),
+            silenced_now(history, name, now),
+            known_budget(history, settings, name, now),
+        )
+        for name in names
+    ]
     leader = leader_as_dict(history, settings.leader.name)
     if as_json:
         print_json([status_as_dict(*one) | {"leader": leader} for one in found])
         return
-    for one, silenced in found:
-        status_table(one, now, silenced)
+    for one, silenced, budget in found:
+        status_table(one, now, silenced, budget)
     typer.echo(leader_sentence(leader))
 
 
@@ -93,6 +101,22 @@ def rollback(
 ) -> None:
     """End a running test and apply the incumbent, in the next cycle."""
     _ask("rollback", config, target, as_json=as_json)
+
+
+def known_budget(history: History, settings: Config, target: str, now: float) -> ErrorBudget | None:
+    """By the target's policy; None where that keeps none, or this configuration has no such target.
+
+    Raises ConfigError for a policy that can't be used.
+    """
+    from autotuner.availability import read_budget
+    from autotuner.config import load_policy
+    from autotuner.resources import resource_folder
+
+    for one in settings.targets:
+        if one.name == target:
+            goal = load_policy(one.policy, resource_folder("policies")).availability
+            return read_budget(history, target, goal.to_domain(), now) if goal else None
+    return None
 
 
 def known_target(history: History, settings: Config, target: str) -> str:

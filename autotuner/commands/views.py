@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from autotuner.domain.error_budget import ErrorBudget
 from autotuner.domain.experiment import Experiment, SlotOutcome, Upkeep
 from autotuner.domain.explanation import Explanation
 from autotuner.domain.knobs import Settings
@@ -40,8 +41,10 @@ def changes(summary: ExperimentSummary) -> str:
     return "nothing (A/A)" if summary.is_aa else ", ".join(changed)
 
 
-def status_as_dict(status: TargetStatus, silenced: int = 0) -> dict[str, Any]:
-    """`silenced`: how many of the alerts that fire are not told."""
+def status_as_dict(
+    status: TargetStatus, silenced: int = 0, budget: ErrorBudget | None = None
+) -> dict[str, Any]:
+    """`silenced`: how many of the alerts that fire are not told. `budget`: where one is kept."""
     incumbent, beat, running = status.incumbent, status.heartbeat, status.running
     return {
         "target": status.target,
@@ -56,6 +59,7 @@ def status_as_dict(status: TargetStatus, silenced: int = 0) -> dict[str, Any]:
         "firing_alerts": status.firing_alerts,
         "silenced_alerts": silenced,
         "undelivered_alerts": status.undelivered,
+        "availability": budget.figures() if budget else None,
     }
 
 
@@ -81,7 +85,9 @@ def summary_as_dict(summary: ExperimentSummary) -> dict[str, Any]:
     }
 
 
-def status_table(status: TargetStatus, now: float, silenced: int = 0) -> None:
+def status_table(
+    status: TargetStatus, now: float, silenced: int = 0, budget: ErrorBudget | None = None
+) -> None:
     table = Table(title=f"target {status.target}", show_header=False, title_justify="left")
     incumbent, beat, running = status.incumbent, status.heartbeat, status.running
     if incumbent is None:
@@ -103,6 +109,8 @@ def status_table(status: TargetStatus, now: float, silenced: int = 0) -> None:
     quiet = f" ({silenced} silenced)" if silenced else ""
     firing = f"{status.firing_alerts} firing{quiet}"
     table.add_row("alerts", f"{firing}, {status.undelivered} undelivered")
+    if budget is not None:
+        table.add_row("error budget", budget.sentence())
     Console().print(table)
 
 

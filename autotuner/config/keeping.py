@@ -14,7 +14,11 @@ Days = Annotated[float, Field(gt=0)]
 class KeepConfig(Model):
     """In days; what is not given is kept for `keep_days`. Experiments are kept for good."""
 
-    samples: Days | None = Field(None, description="the series; thinned before they are dropped")
+    samples: Days | None = Field(
+        None,
+        description="the series; thinned before they are dropped. What was served and failed by "
+        "the hour is kept for good",
+    )
     thin_after: Days | None = Field(
         14.0,
         description="series older than this become hourly means, though never what a policy's "

@@ -22,6 +22,7 @@ from sqlalchemy import (
     select,
 )
 
+from autotuner.domain.availability import KEPT_FOR_GOOD
 from autotuner.history.alert_tables import alerts, outbox, silences
 from autotuner.history.engine import Database
 from autotuner.history.tables import (
@@ -95,7 +96,10 @@ def _forgettable(cutoffs: Cutoffs) -> dict[Table, ColumnElement[bool]]:
         newer.c.made_at > forecasts.c.made_at,
     )
     return {
-        samples: samples.c.bucket_at < before(samples),
+        # What was served is kept as long as the experiments: 30 days of it decide about the next.
+        samples: and_(
+            samples.c.bucket_at < before(samples), samples.c.series.not_in(sorted(KEPT_FOR_GOOD))
+        ),
         anomalies: anomalies.c.seen_at < before(anomalies),
         forecasts: and_(forecasts.c.made_at < before(forecasts), superseded),
         # Only decisions that had nothing to apply: the others are the record of what was done.

@@ -37,7 +37,8 @@ _READING = (
     "“At least” and “at most” are one bound each, at the confidence of the plan. A dash: nothing "
     "is known yet, or it was not measured.",
     "A request suffered if it missed a target of the SLO or failed. Requests that lived under "
-    "both arms count for neither. Slots that were never judged are not in the figures of cost.",
+    "both arms count for neither. Slots that were never judged are not in the figures of cost. "
+    "Whatever failed, under either arm, also counts against the target's error budget.",
     "ACCEPTED: better, and no guardrail is worse by its margin. REJECTED: a gain worth having is "
     "refuted. HARMFUL: worse, a guardrail is broken, or a hard limit was hit. INCONCLUSIVE: the "
     "budget or the traffic ended first. ABORTED: stopped from outside.",

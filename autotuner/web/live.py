@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from autotuner.domain.availability import LEDGER_SERIES
 from autotuner.domain.goals import Goal
 from autotuner.domain.slo import SLO
 from autotuner.web.lines import finite
 from autotuner.web.sources import Sources
-from autotuner.web.views import LiveView, Objective
+from autotuner.web.views import BudgetView, LiveView, Objective
 
 _BUCKETS_S = 3600.0  # chosen: a bucket older than this says nothing about now
 _TIMES = ("ttft_s", "gap_max_s", "tpot_s", "e2el_s")
@@ -28,6 +29,7 @@ def live_view(sources: Sources, target: str, now: float) -> LiveView:
         values={name: finite(value) for name, value in sorted(values.items())},
         slo=glimpse.slo.describe() if glimpse else None,
         objectives=objectives(glimpse.slo, glimpse.goal, values) if glimpse else (),
+        budget=BudgetView(**glimpse.budget.figures()) if glimpse and glimpse.budget else None,
     )
 
 
@@ -51,7 +53,7 @@ def _kept(sources: Sources, target: str, now: float) -> tuple[float | None, dict
     """The last bucket of each series within the last hour, and the start of the latest."""
     history = sources.history
     last = {}
-    for name in history.series(target):
+    for name in frozenset(history.series(target)) - LEDGER_SERIES:
         found = history.samples(target, name, since=now - _BUCKETS_S)
         if found and math.isfinite(found[-1].value):
             last[name] = found[-1]

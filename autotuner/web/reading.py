@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from autotuner.alerts.inhibition import silenced
+from autotuner.domain.availability import LEDGER_SERIES
 from autotuner.domain.experiment import Verdict
 from autotuner.domain.learning import ModelCheck
 from autotuner.history.records import TargetStatus
@@ -69,7 +70,8 @@ def target(sources: Sources, name: str, now: float, *, recent_s: float = RECENT_
     """One target; its series go back `recent_s`."""
     status = _known(sources, name)
     goal = seen.goal if (seen := sources.live(name)) else None
-    others = (one for one in sources.history.series(name) if one not in FORECAST_KINDS)
+    hidden = FORECAST_KINDS.keys() | LEDGER_SERIES  # counts: figures of theirs are in the budget
+    others = (one for one in sources.history.series(name) if one not in hidden)
     return TargetView(
         line=_line(sources, status, now),
         live=live_view(sources, name, now),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from fastapi import APIRouter
 
@@ -25,14 +26,16 @@ from autotuner.web.session_routes import session_routes
 from autotuner.web.sources import sources_of
 
 
-def run_service(config: Config, read: Callable[[], Config] | None = None) -> None:
+def run_service(
+    config: Config, read: Callable[[], Config] | None = None, file: Path | None = None
+) -> None:
     """Runs the daemon, its HTTP and its jobs until a signal ends them.
 
-    `read`: reads the configuration again when SIGHUP asks for it.
+    `read`: reads the configuration again when SIGHUP asks for it; `file`: where it stands.
     """
     configure_logs(config.log.format, config.log.level)
     history = open_configured_history(config)
-    service = build_led_service(config, history, read)
+    service = build_led_service(config, history, read, file)
     service.supervisor = supervisor_of()
     follow(service, lambda changed: configure_logs(changed.log.format, changed.log.level))
     guard = build_guard(config.listen)

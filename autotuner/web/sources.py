@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotuner.config import TargetConfig
+from autotuner.domain.error_budget import ErrorBudget
 from autotuner.domain.goals import Goal
 from autotuner.domain.slo import SLO
 from autotuner.history.store import History
@@ -20,6 +21,7 @@ class Glimpse:
     at: float | None
     slo: SLO
     goal: Goal
+    budget: ErrorBudget | None = None
 
 
 Live = Callable[[str], Glimpse | None]
@@ -58,7 +60,9 @@ def sources_of(
             if daemon.name == target:
                 rules = daemon.tuner.rules
                 at = service.last_ok.get(target)
-                return Glimpse(daemon.watch.values, at, rules.slo, rules.goal)
+                kept = daemon.availability
+                budget = kept.budget if kept is not None else None
+                return Glimpse(daemon.watch.values, at, rules.slo, rules.goal, budget)
         return None
 
     return Sources(history, live, max(5 * service.cycle_s, 30.0), configured)

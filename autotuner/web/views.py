@@ -114,10 +114,34 @@ class Objective:
 
 
 @dataclass(frozen=True)
+class BudgetView:
+    """The error budget over the last `window_s`: `remaining` of it is left, 1 whole and 0 spent.
+
+    `requests`: all that were asked, `failed`: those not served; of both, `lost` are an estimate.
+    `remaining` is None below `min_requests`. `lasts_s`: at the last hour's pace, None where nothing
+    failed in it. `burn_rates`: by window; 1 spends the budget in exactly `window_s`.
+    """
+
+    objective: float
+    window_s: float
+    reserve: float
+    min_requests: int
+    requests: float
+    failed: float
+    lost: float
+    availability: float | None
+    remaining: float | None
+    lasts_s: float | None
+    burn_rates: Mapping[str, float | None]
+    words: str
+
+
+@dataclass(frozen=True)
 class LiveView:
     """What the daemon last saw; `here` is False where another process drives the target.
 
-    Then the values are those of the last bucket that it kept, and the SLO is not known.
+    Then the values are those of the last bucket that it kept, and neither the SLO nor the budget is
+    known.
     """
 
     at: float | None
@@ -125,6 +149,7 @@ class LiveView:
     values: Mapping[str, float | None]
     slo: str | None
     objectives: tuple[Objective, ...]
+    budget: BudgetView | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from autotuner.web.pages.charts import (
 )
 from autotuner.web.pages.safe import trusted
 from autotuner.web.pages.words import series_text, series_title, tick_text
-from autotuner.web.views import Objective, SeriesView
+from autotuner.web.views import BudgetView, Objective, SeriesView
 
 if TYPE_CHECKING:
     from autotuner.report.figure import Panel
@@ -62,6 +62,13 @@ def objective_bar(one: Objective) -> Markup:
     full = 1.0 if share_of else _FULL_BAR * one.limit
     tone = "" if one.met is None else "good" if one.met else "bad"
     return trusted(meter_svg(seen / full, one.limit / full, tone, label))
+
+
+def budget_bar(budget: BudgetView) -> Markup:
+    """How much of the error budget is left; the mark is the reserve."""
+    left = _number(budget.remaining)
+    tone = "" if math.isnan(left) else "good" if left >= budget.reserve else "bad"
+    return trusted(meter_svg(left, budget.reserve, tone, f"error budget: {budget.words}"))
 
 
 def confidence_bar(confidence: float | None, needed: float) -> Markup:

@@ -10,7 +10,12 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from autotuner.web.pages.panels import confidence_bar, objective_bar, series_figure
+from autotuner.web.pages.panels import (
+    budget_bar,
+    confidence_bar,
+    objective_bar,
+    series_figure,
+)
 from autotuner.web.pages.words import FILTERS, ago, between, gain, series_text
 
 # Without it a form's Origin is `null`, which the guard takes for a foreign page.
@@ -68,6 +73,7 @@ def _environment() -> Environment:
         gain=gain,
         between=between,
         series_text=series_text,
+        budget_bar=budget_bar,
         confidence_bar=confidence_bar,
         objective_bar=objective_bar,
         series_figure=series_figure,

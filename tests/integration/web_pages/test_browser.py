@@ -133,6 +133,17 @@ def test_the_theme_follows_the_system_until_it_is_switched(page: Page, base: str
     page.wait_for_function("getComputedStyle(document.body).backgroundColor == 'rgb(20, 23, 26)'")
 
 
+def test_what_is_left_of_the_error_budget_is_a_bar_with_its_words(page: Page, base: str) -> None:
+    page.goto(f"{base}/targets/chat")
+    bar = page.locator("#budget").get_by_role("img")
+    assert "51.3% is left" in str(bar.get_attribute("aria-label"))
+    filled, whole = (bar.locator(name).bounding_box() for name in (".part.good", ".rest"))
+    assert filled is not None
+    assert whole is not None
+    assert filled["width"] == pytest.approx(0.513 * whole["width"], abs=2)
+    assert page.get_by_text("no test starts").is_visible()
+
+
 def test_the_keyboard_reaches_the_content_first(page: Page, base: str) -> None:
     page.goto(base)
     page.keyboard.press("Tab")

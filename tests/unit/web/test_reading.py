@@ -8,6 +8,8 @@ from dataclasses import asdict
 
 import pytest
 
+from autotuner.domain.availability import Tally
+from autotuner.domain.error_budget import AvailabilityGoal, ErrorBudget
 from autotuner.domain.experiment import Verdict
 from autotuner.domain.goals import Goal
 from autotuner.domain.silences import Silence
@@ -98,6 +100,18 @@ def test_live_values_of_another_process_are_its_last_bucket(sources: Sources) ->
     assert (seen.here, seen.at, seen.slo) == (False, NOW - 300, None)
     assert seen.values == {"kv_usage": 0.7}
     assert reading.target(sources, "chat", NOW + 7200).live.values == {}
+
+
+def test_the_budget_is_told_with_its_figures_and_its_counts_are_no_series(filled: History) -> None:
+    budget = ErrorBudget(AvailabilityGoal(), Tally(100, 1), {"1h": Tally(100, 1)})
+    filled.append_samples("chat", [("availability_requests", NOW - 300, 100.0)])
+    glimpse = Glimpse({}, NOW - 2, SLO(ttft_s=0.5), Goal(), budget)
+    seen = reading.target(Sources(filled, lambda name: glimpse), "chat", NOW)
+    assert seen.live.budget is not None
+    assert json.loads(json.dumps(asdict(seen.live.budget))) == budget.figures()
+    assert seen.live.budget.remaining is None, "too few requests"
+    assert seen.live.budget.burn_rates["1h"] == pytest.approx(20)
+    assert "availability_requests" not in (*seen.live.values, *seen.other_series)
 
 
 def test_objectives_are_only_those_of_the_slo() -> None:

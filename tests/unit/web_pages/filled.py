@@ -6,6 +6,8 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from autotuner.domain.availability import Tally
+from autotuner.domain.error_budget import AvailabilityGoal, ErrorBudget
 from autotuner.domain.experiment import Experiment
 from autotuner.domain.explanation import Explanation, NearTrial
 from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast, ForecastPoint
@@ -28,6 +30,7 @@ CODE_KNOBS: dict[str, Value] = {
     "schedule_policy": "fcfs",
 }
 ODD_NAME = "x.very-long_target-name-that-nobody-can-break-at-a-space-0123456789-0123456789"
+BUDGET = ErrorBudget(AvailabilityGoal(), Tally(1_284_000, 300, 12.5), {"1h": Tally(4200, 1)})
 HOSTILE = '<script>alert("1")</script><img src=x onerror=alert(2)> & "quoted"'
 WHY = Explanation(
     seen={
@@ -78,7 +81,7 @@ def sources(history: History) -> Sources:
         "kv_usage": 0.43, "running": 7.0, "waiting": 0.0, "gpu_utilisation": math.nan,
         "step_s": 0.0123, "power_w": 412.0, "temperature_c": 64.0,
     }  # fmt: skip
-    glimpse = Glimpse(values, NOW - 3, SLOS, Goal())
+    glimpse = Glimpse(values, NOW - 3, SLOS, Goal(), BUDGET)
     return Sources(history, lambda name: glimpse if name == "chat" else None)
 
 

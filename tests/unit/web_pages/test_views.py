@@ -86,6 +86,15 @@ def test_target_tells_each_target_of_the_slo_beside_what_was_seen(pages: Pages) 
     assert "GPU at work –" in words
 
 
+def test_target_tells_what_is_left_of_the_error_budget(pages: Pages) -> None:
+    told = read(pages.target(VISIT, "chat")).words
+    assert "Error budget left 51.3%" in told
+    assert "51.3% is left (312 of 1284012 requests failed in 30 days, 642 may at 99.95%)" in told
+    assert "at the last hour's pace it lasts 32.3 days" in told
+    assert "Below 10%, the mark, no test starts" in told
+    assert "Error budget" not in read(pages.target(VISIT, "code")).words
+
+
 def test_target_draws_samples_band_and_anomalies(pages: Pages) -> None:
     page = pages.target(VISIT, "chat")
     assert page.count('class="band"') == 2 * 4  # wide and narrow, of four series
