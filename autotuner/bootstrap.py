@@ -15,6 +15,7 @@ from autotuner.alerts.inbox import Action
 from autotuner.alerts.lifecycle import Severity, Timing
 from autotuner.alerts.limits import Limit, LimitKind
 from autotuner.alerts.rules import AlertRule, Tier
+from autotuner.availability import Availability
 from autotuner.config import (
     AlertRuleConfig,
     Config,
@@ -31,6 +32,7 @@ from autotuner.daemon import Daemon
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LanedTarget, MetricsSource, Proposer, Target
+from autotuner.fine_tuning_setup import fine_tuning_jobs
 from autotuner.forecast.fits import FitMany
 from autotuner.forecast.joblib_pool import JoblibPool
 from autotuner.forecast.pool import FitPool
@@ -45,9 +47,11 @@ from autotuner.learning import Learner
 from autotuner.learning_setup import (
     learner_for,
     learning_jobs,
+    prior_of,
     proposer_for,
     target_folder,
 )
+from autotuner.metering import require_energy
 from autotuner.observer import Horizon, Observer
 from autotuner.probing import Probing
 from autotuner.reloading import Reloader, TargetParts
@@ -94,12 +98,13 @@ def build_service(
 
 @dataclass(frozen=True)
 class Parts:
-    """Builds what a service is made of, at the start and again at a reload."""
+    """Builds what a service is made of, at the start and again at a reload; `file`: where from."""
 
     history: History
     instruments: Instruments
     fit: FitMany | None = None
     thinkers: Thinkers = field(default_factory=Thinkers)
+    file: Path | None = None
 
     def made_of(self, config: Config, target: TargetConfig) -> tuple[object, ...]:
         """All that the daemon of `target` depends on; while that is equal, it need not be rebuilt.
@@ -120,7 +125,8 @@ class Parts:
         base, folder = agent_path(policy.proposer.agent), target_folder(config, target.name)
         learning = learning_jobs(target.name, policy, self.history, daemon.learner, base, folder)
         refit = Job(f"refit:{target.name}", policy.forecast.refit_s, daemon.watch.refit)
-        jobs = (replace(job, target=target.name) for job in (refit, *learning))
+        tuning = fine_tuning_jobs(config, daemon, self.history, self.file)
+        jobs = (replace(job, target=target.name) for job in (refit, *learning, *tuning))
         return TargetParts(self.made_of(config, target), daemon, tuple(jobs))
 
     def common_jobs(self, config: Config) -> list[Job]:
@@ -168,7 +174,11 @@ def build_daemon(
     fit: FitMany | None = None,
     thinkers: Thinkers | None = None,
 ) -> Daemon:
-    """One target's daemon against the live target; it thinks in its turn among `thinkers`."""
+    """One target's daemon against the live target; it thinks in its turn among `thinkers`.
+
+    Raises ConfigError where the target can't do, or nobody can measure, what the policy asks.
+    """
+    require_energy(target, policy, config.cycle_s)
     workers = workers_of(target)
     for worker in workers:
         check_reachable_space(worker, policy)
@@ -286,6 +296,7 @@ def assemble(
     remember_s = max(noise_s, learner.remember_s if learner else 0.0)
     horizon = Horizon(proposing.observe_s, ends.stale_s, remember_s)
     backlog = Backlog()
+    goal = policy.availability
     return Daemon(
         name=name,
         target=ends.target,
@@ -297,6 +308,9 @@ def assemble(
         instruments=instruments,
         mode=mode,
         learner=learner,
+        availability=None
+        if goal is None
+        else Availability(history, name, goal.to_domain(), rules.slo, backlog),
     )
 
 
@@ -352,7 +366,9 @@ def _trained(chosen: ProposerConfig) -> Proposer:
     from autotuner.agent.artifact import load
     from autotuner.agent.proposer import PPOProposer
 
-    return PPOProposer(load(agent_path(chosen.agent)), min_gain=chosen.min_gain)
+    return PPOProposer(
+        load(agent_path(chosen.agent)), min_gain=chosen.min_gain, prior_of=prior_of(chosen)
+    )
 
 
 def agent_path(name: str) -> Path:

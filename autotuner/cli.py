@@ -14,6 +14,7 @@ from autotuner.commands.doctor import doctor
 from autotuner.commands.experiments import experiment_app
 from autotuner.commands.histories import history_app
 from autotuner.commands.init import init
+from autotuner.commands.learn import learn_app
 from autotuner.commands.operate import pause, resume, rollback, run, status
 from autotuner.commands.plan import plan
 from autotuner.commands.proxy import proxy
@@ -54,6 +55,7 @@ agent_app.command("calibrate")(calibrate)
 agent_app.command("checks")(checks)
 agent_app.command("improve")(improve)
 app.add_typer(agent_app, name="agent")
+app.add_typer(learn_app, name="learn")
 app.command("plan")(plan)
 app.command("simulate")(simulate)
 app.command("worker")(worker_command)

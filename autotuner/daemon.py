@@ -8,6 +8,7 @@ import structlog
 
 from autotuner.abtest import switchback
 from autotuner.alerts.conditions import Builtin, Condition
+from autotuner.availability import Availability
 from autotuner.domain.errors import (
     HistoryUnavailableError,
     SettingsRefusedError,
@@ -36,7 +37,7 @@ class Daemon:
     """Keeps one target at its best settings. `run_cycle` is all it does; others call it on time.
 
     `laned`: the target once more, where its lanes can run two settings at once. `learner`: who
-    watches the model that proposals come from.
+    watches the model that proposals come from. `availability`: who keeps the error budget.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Daemon:
     state: TunerState | None = None
     laned: LanedTarget | None = None
     learner: Learner | None = None
+    availability: Availability | None = None
 
     def run_cycle(self, now: float) -> str:
         """One turn of the loop at `now` (s since the epoch); returns what was done and why.
@@ -64,7 +66,7 @@ class Daemon:
             return self._without_history(str(problem), now)
         if self.state is not None and not self.journal.holds(self.state):
             self.state = None  # as after a crash: what the history holds counts
-        seen = self.observer.observe(self.state.experiment if self.state else None)
+        seen = self._seen(now)
         if self.state is None:
             if seen.live is None:
                 asked = wishes.mode or self.journal.asked_mode()
@@ -76,7 +78,8 @@ class Daemon:
         self.state = self.state.lifted(wishes.lifted)
         state = self._in_mode(wishes.mode or self.state.mode, self.state)
         declared = self.journal.declared(now) if state.experiment is None else None
-        seen = self.watch.look(replace(seen, wish=wishes.wish, declared=declared), now)
+        heard = replace(seen, wish=wishes.wish, back=wishes.back, declared=declared)
+        seen = self.watch.look(heard, now)
         seen = seen if self.learner is None else self.learner.informed(seen)
         decision = self._decided(state, seen, wishes.away_s, now)
         number = self.journal.record(state, decision, seen, now)
@@ -85,6 +88,7 @@ class Daemon:
             seen, decision, now, self._learnt(seen, testing=state.experiment is not None)
         )
         self.instruments.traffic(self.name, seen.traffic)
+        self.instruments.energy.show(self.name, seen.window)
         self.instruments.experiment(self.name, self.state.experiment)
         watch = self.watch
         self.instruments.forecasts.show(
@@ -100,17 +104,33 @@ class Daemon:
     def _without_history(self, problem: str, now: float) -> str:
         """Nothing can be recorded, so nothing is done: what runs goes on, what is seen is kept."""
         reason = f"{problem}; nothing is done that can't be recorded"
-        seen = self.observer.observe(self.state.experiment if self.state else None)
+        seen = self._seen(now)
         self.journal.held(reason, now)
         if self.state is not None:
             seen = self.watch.look(seen, now)
             holding = Decision(Action.HOLD, reason, self.state)
             self.watch.tell(seen, holding, now, (_history_away(problem),))
         self.instruments.traffic(self.name, seen.traffic)
+        self.instruments.energy.show(self.name, seen.window)
         return self._told(Action.HOLD, reason, now)
+
+    def _seen(self, now: float) -> Observation:
+        """The world as it is, with what it means for the error budget."""
+        seen = self.observer.observe(self.state.experiment if self.state else None)
+        if self.availability is None:
+            return seen
+        seen = self.availability.counted(seen, now)
+        self.instruments.budget.show(self.name, seen.budget)
+        return seen
 
     def stop(self, now: float, why: str = "the daemon was stopped") -> str:
         """Ends a running test and leaves the incumbent live; the last thing a daemon does."""
+        said = self._put_back(now, why)
+        if self.availability is not None:
+            self.availability.keep(now)
+        return said
+
+    def _put_back(self, now: float, why: str) -> str:
         if self.state is None or self.state.experiment is None:
             return "stopped; the incumbent is live"
         seen = self.observer.observe(self.state.experiment)

@@ -18,6 +18,7 @@ from autotuner.config import (
     TargetConfig,
     load_policy,
 )
+from autotuner.config.energy import check_declared
 from autotuner.domain.errors import ConfigError, InvalidSettingsError
 from autotuner.domain.experiment import Plan
 from autotuner.domain.knobs import KnobSpace, Settings, Value
@@ -65,6 +66,7 @@ def checked(declared: ExperimentPlan, where: str, target: TargetConfig) -> Wish:
     policy: Policy = load_policy(target.policy, resource_folder("policies"))
     _check_changes(declared.changes, policy.space(), f"{where}changes", policy.name)
     rules = policy.experiment.with_changes(declared.overrides(), f"{where}experiment")
+    check_declared(target.metrics, rules, f"{where}experiment")
     return Wish(
         target=target,
         name=declared.name,

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from autotuner.budget_gauges import BudgetGauges
 from autotuner.domain.experiment import Experiment
+from autotuner.energy_gauges import EnergyGauges
+from autotuner.fine_tuning_gauges import FineTuningGauges
 from autotuner.forecast_gauges import ForecastGauges
 from autotuner.tuner import Traffic
 
@@ -103,6 +106,9 @@ class Instruments:
             registry=self.registry,
         )
         self.forecasts = ForecastGauges(self.registry)
+        self.fine_tuning = FineTuningGauges(self.registry)
+        self.energy = EnergyGauges(self.registry)
+        self.budget = BudgetGauges(self.registry)
         self.alerts_waiting = Gauge(
             "autotuner_alerts_undelivered", "Alerts still in the outbox", registry=self.registry
         )

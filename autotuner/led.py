@@ -20,16 +20,20 @@ from autotuner.succession import Succession
 
 
 def build_led_service(
-    config: Config, history: History, read: Callable[[], Config] | None = None
+    config: Config,
+    history: History,
+    read: Callable[[], Config] | None = None,
+    file: Path | None = None,
 ) -> Service:
     """A service without a daemon: they are built when it runs and this process leads.
 
     Raises ConfigError for a policy or a secret that can't be used, AgentError for weights that
-    can't. `read`: see `build_service`.
+    can't. `read`: see `build_service`. `file`: the configuration's, which processes of their own
+    read: no model learns without it.
     """
     instruments, pool = Instruments(), build_fit_pool(config)
     fit = pool.fit_many if pool else None
-    base = Parts(history, instruments, fit)
+    base = Parts(history, instruments, fit, file=file)
     for target in config.targets:
         base.made_of(config, target)
     for name in {target.policy for target in config.targets}:
@@ -46,7 +50,7 @@ def build_led_service(
         reloader=reloader,
         leading=Succession(
             leadership_of(config, history),
-            lambda term: Parts(history.under(term), instruments, fit),
+            lambda term: Parts(history.under(term), instruments, fit, file=file),
             reloader,
             instruments,
         ),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from autotuner.domain.errors import TargetError
 from autotuner.domain.ports import Prober
-from autotuner.domain.telemetry import ProbeReading
+from autotuner.domain.telemetry import GoldenBlock, ProbeReading
 
 # Chosen: a probe that fails twice in a slot is not tried a third time: it costs the target time.
 MAX_FAILURES = 2
@@ -33,7 +33,7 @@ class Probing:
         self._asked = self._failures = 0
         self._done: list[ProbeReading] = []
 
-    def want(self, generation: int, times: int) -> None:
+    def want(self, generation: int, times: int, block: GoldenBlock | None = None) -> None:
         """Asks for `times` readings of `generation` in all; to be said again in every cycle."""
         with self._lock:
             if generation != self._generation:
@@ -42,7 +42,7 @@ class Probing:
                 return
             self._running = True
             self._asked += 1
-        self._start(lambda: self._probe(generation))
+        self._start(lambda: self._probe(generation, block))
 
     def take(self) -> tuple[ProbeReading, ...]:
         """What has come since it was last asked, of whatever generation."""
@@ -50,9 +50,9 @@ class Probing:
             done, self._done = tuple(self._done), []
         return done
 
-    def _probe(self, generation: int) -> None:
+    def _probe(self, generation: int, block: GoldenBlock | None) -> None:
         try:
-            reading: ProbeReading | None = self._prober.probe()
+            reading: ProbeReading | None = self._prober.probe(block)
         except TargetError:
             reading = None  # the guardrail then has no data, and can't pass
         with self._lock:

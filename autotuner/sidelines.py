@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from autotuner.abtest.outcome import needs_probe
 from autotuner.abtest.readings import GAUGES
 from autotuner.domain.errors import TargetError
-from autotuner.domain.experiment import Experiment, Phase
+from autotuner.domain.experiment import Experiment, Phase, Plan, Slot
 from autotuner.domain.ports import FeedbackSource, LiveSettings
-from autotuner.domain.telemetry import FeedbackScore, ProbeReading, Reading, Snapshot
+from autotuner.domain.telemetry import FeedbackScore, GoldenBlock, ProbeReading, Reading, Snapshot
 from autotuner.probing import Probing
 
 
@@ -61,9 +61,9 @@ class Sidelines:
             return
         told = {**snapshot.counters, **snapshot.gauges}
         gauges = {name: told[name] for name in GAUGES if name in told}
-        if gauges:
+        if gauges or snapshot.energy:
             # The scrape came just after the settings were read, whose time is the target's own.
-            self._readings.append(Reading(live.now, gauges))
+            self._readings.append(Reading(live.now, gauges, snapshot.energy))
 
     def _read_scores(self) -> None:
         if self._feedback is None:
@@ -84,7 +84,7 @@ class Sidelines:
             and slot.generation == live.generation
             and needs_probe(experiment.plan)
         ):
-            self._probing.want(slot.generation, slot.lanes)
+            self._probing.want(slot.generation, slot.lanes, _block(experiment.plan, slot))
 
     def _forget_before(self, began: float) -> None:
         while self._probes and self._probes[0].at < began:
@@ -94,3 +94,10 @@ class Sidelines:
         # The last reading before the test says where its counters and its first power stood.
         while len(self._readings) > 1 and self._readings[1].at <= began:
             self._readings.popleft()
+
+
+def _block(plan: Plan, slot: Slot) -> GoldenBlock | None:
+    """The same answers for both arms of a pair, and others in the next: pairs then draw afresh."""
+    if plan.probe_items == 0:
+        return None
+    return GoldenBlock(slot.pair * plan.probe_items, plan.probe_items)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,9 +22,11 @@ from autotuner.alerts.payload import webhook_payload
 from autotuner.alerts.rules import AlertRule, Readings, blind, evaluate
 from autotuner.alerts.steadiness import Steadiness
 from autotuner.alerts.usual import Pasts
+from autotuner.domain.energy import PER_REQUEST, PER_TOKEN
 from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast
 from autotuner.domain.knob_names import in_common_names
 from autotuner.domain.ports import LiveSettings
+from autotuner.domain.telemetry import Window
 from autotuner.forecast.anomaly import DetectorState, score_point
 from autotuner.forecast.bands import Kind
 from autotuner.forecast.coverage import Coverage
@@ -38,6 +40,8 @@ log = structlog.get_logger()
 
 LOAD = "offered_rps"
 STABILITY = "qps_stability"
+# Series of the target that others measure, by name; asked for now (epoch s) in every cycle.
+Beside = Callable[[float], Mapping[str, float]]
 STEADY_FACTOR = 1.3  # chosen: a load that is so many times as large or small is another one
 FORECAST_KINDS: Mapping[str, Kind] = {
     LOAD: Kind.RATE,
@@ -82,6 +86,7 @@ class Watch:
     ) -> None:
         self._history, self._forecaster, self._options = history, forecaster, options
         self._backlog = Backlog() if backlog is None else backlog
+        self.beside: Beside = lambda _now: {}
         self._silences = history.silences()
         self._states: Mapping[str, AlertState] = restored(history, options)
         self._detectors: dict[str, DetectorState] = defaultdict(DetectorState)
@@ -106,7 +111,7 @@ class Watch:
     def look(self, seen: Observation, now: float) -> Observation:
         """The observation with what is forecast of the load; completed buckets are kept, scored."""
         self._remember(now)
-        self._values = readings(seen) | self._steady(seen)
+        self._values = readings(seen) | self._steady(seen) | dict(self.beside(now))
         self._pasts.add(now, self._values)
         self._fill_bucket(now)
         ahead = self._forecasts.get(LOAD)
@@ -332,7 +337,17 @@ def readings(seen: Observation) -> dict[str, float]:
         values.update(seen.window.gauges)
         for name in seen.window.histograms:
             values[name] = seen.window.mean(name)
+        values.update(_energies(seen.window))
+    if seen.budget is not None:
+        values.update(seen.budget.series())
     return values
+
+
+def _energies(window: Window) -> dict[str, float]:
+    """What a token and a request took; absent where nobody measures energy or none was served."""
+    served = {PER_TOKEN: window.output_tokens, PER_REQUEST: window.requests}
+    energy_j = window.energy_j
+    return {name: energy_j / n for name, n in served.items() if n > 0 and math.isfinite(energy_j)}
 
 
 def places(live: LiveSettings, replicas: int) -> float | None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from autotuner.config.alert_rule import AlertRuleConfig
+from autotuner.config.availability import AvailabilityConfig
 from autotuner.config.experiment import ExperimentConfig, GuardrailConfig
+from autotuner.config.learn import LearnConfig, TrainingConfig
 from autotuner.config.listen import ListenConfig
 from autotuner.config.metrics import MetricsConfig, PrometheusConfig
 from autotuner.config.model import parse, read_yaml
@@ -27,6 +29,7 @@ __all__ = [
     "AlertRuleConfig",
     "AlertmanagerConfig",
     "AlertsInConfig",
+    "AvailabilityConfig",
     "ChatConfig",
     "Config",
     "ExperimentConfig",
@@ -34,6 +37,7 @@ __all__ = [
     "ForecastConfig",
     "GuardrailConfig",
     "KnobConfig",
+    "LearnConfig",
     "ListenConfig",
     "LogConfig",
     "MetricsConfig",
@@ -42,6 +46,7 @@ __all__ = [
     "ProposerConfig",
     "SloConfig",
     "TargetConfig",
+    "TrainingConfig",
     "WebhookConfig",
     "json_schema",
     "load_config",

@@ -87,6 +87,17 @@ class ExperimentFields(Model):
         0, description="out-of-memory events under a candidate that are still borne"
     )
 
+    slot_restarts: Annotated[float, Field(ge=1)] = Field(
+        10.0,
+        description="a slot lasts at least so many times what the restart before it took: at 10 a "
+        "test spends a tenth of its time in restarts, at 3 a quarter, and ends much sooner",
+    )
+    probe_items: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="golden answers that a probe scores; each pair has the next ones, so that "
+        "pairs differ by more than their order; 0: all of them, in every pair",
+    )
+
     @field_validator("outcome")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -205,6 +216,8 @@ class ExperimentConfig(ExperimentFields):
             covariates=self.covariates,
             price_per_hour=math.nan if self.price is None else self.price,
             priced_per_device=self.price_per_device_hour is not None,
+            slot_restarts=self.slot_restarts,
+            probe_items=self.probe_items,
         )
 
     def _limits(self) -> HardLimits:

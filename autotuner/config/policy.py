@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from autotuner.config.alert_rule import AlertRuleConfig, check_together
+from autotuner.config.availability import AvailabilityConfig
 from autotuner.config.experiment import ExperimentConfig
 from autotuner.config.goal import GoalConfig, goal_problem, saving_plan
 from autotuner.config.learning import LearningConfig
@@ -53,6 +55,11 @@ class KnobConfig(Model):
         "batch) or reserved (the engine's share, at its start); says what is as bad as settings "
         "that ran out of memory",
     )
+    open: bool = Field(
+        False,
+        description="any other text is a level too, if the target has it, such as the name of new "
+        "weights; such a knob is moved by declared tests alone",
+    )
 
     @field_validator("levels")
     @classmethod
@@ -65,6 +72,12 @@ class KnobConfig(Model):
         return levels
 
     @model_validator(mode="after")
+    def _open_to_texts(self) -> KnobConfig:
+        if self.open and not all(isinstance(level, str) for level in self.levels):
+            raise ValueError(f"open=true needs levels that are texts: {self.levels}")
+        return self
+
+    @model_validator(mode="after")
     def _memory_rises(self) -> KnobConfig:
         rises = all(isinstance(v, int | float) and v >= 0 for v in self.levels)
         if self.memory is not None and not rises:
@@ -75,6 +88,19 @@ class KnobConfig(Model):
         return self
 
 
+class PriorConfig(Model):
+    """What serves the model: the planner's figures of it, until the target's own steps tell."""
+
+    hardware: str = Field(
+        description="a device of the planner's table, or `this`: the daemon's machine, measured"
+    )
+    model: str = Field(description="as for `autotuner plan`: a folder, a config.json, or a name")
+    precision: Literal["fp32", "bf16", "fp16", "fp8", "int8", "int4"] | None = Field(
+        None, description="of the weights; none: what is usual on the hardware"
+    )
+    table: Path | None = Field(None, description="a hardware table of your own")
+
+
 class ProposerConfig(Model):
     """Who thinks of candidates, and when."""
 
@@ -83,6 +109,11 @@ class ProposerConfig(Model):
         10, description="ppo-tpe: trials under one workload after which tpe takes over from ppo"
     )
     agent: str = Field("ppo-v2", description="name under policies/agents, or a path without suffix")
+    prior: PriorConfig | None = Field(
+        None,
+        description="ppo, ppo-tpe: what the agent believes of the target's speed and memory before "
+        "it sees steps, and for good where the target logs none (vLLM, SGLang)",
+    )
     goal_attainment: Share | None = Field(
         None, description="older spelling of goal.attainment, where the goal is goodput"
     )
@@ -122,6 +153,9 @@ class Policy(Model):
         "nothing that breaks one is proposed",
     )
     goal: GoalConfig = GoalConfig()
+    availability: AvailabilityConfig | None = Field(
+        AvailabilityConfig(), description="the error budget; null: none is kept"
+    )
     experiment: ExperimentConfig = ExperimentConfig()
     proposer: ProposerConfig = ProposerConfig()
     forecast: ForecastConfig = ForecastConfig()
@@ -177,7 +211,7 @@ class Policy(Model):
     def space(self) -> KnobSpace:
         return KnobSpace(
             tuple(
-                Knob(name, tuple(k.levels), k.live, k.changes_answers, k.max_step, k.memory)
+                Knob(name, tuple(k.levels), k.live, k.changes_answers, k.max_step, k.memory, k.open)
                 for name, k in self.knobs.items()
             ),
             tuple(map(parse_constraint, self.constraints)),

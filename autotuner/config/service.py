@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from autotuner.config.keeping import KeepConfig
+from autotuner.config.learn import LearnConfig
 from autotuner.config.listen import ListenConfig
 from autotuner.config.metrics import MetricsConfig
 from autotuner.config.model import Model, Seconds
@@ -133,6 +134,9 @@ class Config(Model):
         365.0
     )
     keep: KeepConfig = Field(KeepConfig(), description="days by what it is; else keep_days")
+    learn: LearnConfig | None = Field(
+        None, description="fine-tuning of a target's model on new examples; none: off"
+    )
 
     @property
     def receivers(self) -> tuple[str, ...]:
@@ -149,6 +153,19 @@ class Config(Model):
     def _receivers_differ(self) -> Config:
         if len(set(self.receivers)) != len(self.receivers):
             raise ValueError(f"two receivers of alerts share a name: {list(self.receivers)}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_learns(self) -> Config:
+        if self.learn is None:
+            return self
+        names = [target.name for target in self.targets]
+        if self.learn.target is None and len(names) > 1:
+            raise ValueError(f"learn.target: needed, since there are several: {', '.join(names)}")
+        if self.learn.target not in (None, *names):
+            raise ValueError(
+                f"learn.target={self.learn.target!r}: unknown; give one of {', '.join(names)}"
+            )
         return self
 
     @model_validator(mode="after")

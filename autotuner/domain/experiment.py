@@ -113,6 +113,9 @@ class Plan:
     are those that each arm's settings use. Slots shorter than `slot_s` are never judged.
     `confirms`: the id of the accepted experiment that this one repeats before it is kept.
     `restart_s`: what a change of arms takes where it takes a restart; no slot begins before that.
+    `slot_restarts`: so many of these a slot lasts at least.
+    `probe_items`: golden answers that each pair's probes score, the next ones in each pair; 0: all
+    of them in every pair.
     """
 
     slot_s: float = 60.0
@@ -134,6 +137,8 @@ class Plan:
     control_devices: float = 1.0
     treatment_devices: float = 1.0
     restart_s: float = 0.0
+    slot_restarts: float = 10.0
+    probe_items: int = 0
 
     @property
     def budget_s(self) -> float:

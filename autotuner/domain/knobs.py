@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -23,6 +23,8 @@ class Knob:
     the quality guardrail has to be paid for. `max_step` bounds how many levels one experiment
     may move it. `memory`: what raising it takes memory for, None for nothing that is known:
     `working` at run time (larger batches), `reserved` at the start (the engine's share).
+    `open`: any other text is a level as well, and all texts have the first place; what there is
+    the target knows. Only people move such a knob (`KnobSpace.held`).
     """
 
     name: str
@@ -31,12 +33,15 @@ class Knob:
     changes_answers: bool = False
     max_step: int | None = None
     memory: Literal["working", "reserved"] | None = None
+    open: bool = False
 
     def index(self, value: Value) -> int:
         """The position of `value` among the levels; raises InvalidSettingsError."""
         for position, level in enumerate(self.levels):
             if level == value and isinstance(level, str) == isinstance(value, str):
                 return position
+        if self.open and isinstance(value, str) and value:
+            return 0
         raise InvalidSettingsError(self.name, value, f"give one of {list(self.levels)}")
 
     def nearest_index(self, value: Value) -> int:
@@ -104,6 +109,16 @@ class KnobSpace:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(knob.name for knob in self.knobs)
+
+    def held(self, settings: Mapping[str, Value]) -> KnobSpace:
+        """The same space for who thinks of candidates: open knobs stay as `settings` have them."""
+        if not any(knob.open for knob in self.knobs):
+            return self
+        knobs = tuple(
+            replace(knob, levels=(settings[knob.name],)) if knob.open else knob
+            for knob in self.knobs
+        )
+        return replace(self, knobs=knobs)
 
     def size(self) -> int:
         """How many different settings there are, those that break a constraint among them."""

@@ -15,6 +15,7 @@ from autotuner.domain.slo import SLO
 from autotuner.domain.telemetry import (
     ExposureBatch,
     FeedbackScore,
+    GoldenBlock,
     ProbeReading,
     Snapshot,
     StepRecord,
@@ -80,7 +81,9 @@ class LanedTarget(Target, Protocol):
 class Prober(Protocol):
     """Scores golden answers on the settings in force. May take seconds; raises TargetError."""
 
-    def probe(self) -> ProbeReading: ...
+    def probe(self, block: GoldenBlock | None = None) -> ProbeReading:
+        """What those of `block` say; all of them where it is None."""
+        ...
 
 
 class FeedbackSource(Protocol):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from autotuner.domain.energy import Joules, Metering, total_j
+
 
 class Outcome(StrEnum):
     """How a request ended."""
@@ -45,6 +47,11 @@ class Exposure:
         return self.outcome in (Outcome.STOP, Outcome.LENGTH)
 
     @property
+    def ended(self) -> float:
+        """When it was over, on the clock of `arrival`."""
+        return self.arrival + self.e2el_s
+
+    @property
     def failed(self) -> bool:
         """The service's fault; a client that went away is nobody's."""
         return self.outcome in (Outcome.ERROR, Outcome.REJECTED)
@@ -61,6 +68,14 @@ class ExposureBatch:
     in_flight: Mapping[int, int]  # unfinished requests by generation_start
     exposures: tuple[Exposure, ...]
     lanes_in_flight: tuple[Mapping[int, int], ...] = ()  # the same by lane, where there are two
+
+
+@dataclass(frozen=True)
+class GoldenBlock:
+    """`items` of a target's golden answers, from the place `first` on; past the end it wraps."""
+
+    first: int
+    items: int
 
 
 @dataclass(frozen=True)
@@ -85,14 +100,15 @@ class FeedbackScore:
 
 @dataclass(frozen=True)
 class Reading:
-    """Some gauges of the target's hardware at one moment (target's clock), canonical names.
+    """What the target's hardware told at one moment (target's clock), canonical names.
 
-    `power_w` (all devices together), `temperature_c` (the hottest), `out_of_memory_total`; what the
-    target's exporters do not tell is absent, never 0.
+    Gauges are `temperature_c` (the hottest) and `out_of_memory_total`; `energy` is what the meters
+    told. What the target's exporters do not tell is absent, never 0.
     """
 
     at: float
-    gauges: Mapping[str, float]
+    gauges: Mapping[str, float] = field(default_factory=dict)
+    energy: Metering = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,20 +156,23 @@ class Snapshot:
     """One scrape in canonical names, whatever server it came from.
 
     `counters` only rise (a fall is a restart), `gauges` are values now. A metric that the server
-    does not have is absent, never 0.
+    does not have is absent, never 0. `energy`: what each source of energy told, None for one that
+    did not.
     """
 
     at: float  # wall clock of the scrape, s
     counters: Mapping[str, float] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
+    energy: Metering = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Window:
     """What happened between two snapshots. Rates per second; NaN where nothing can be said.
 
-    NaN with `requests` 0 is idle; NaN with requests is invalid (`valid` is False).
+    NaN with `requests` 0 is idle; NaN with requests is invalid (`valid` is False). `energy`: by
+    source, all of the window's, idle or not.
     """
 
     start: float
@@ -163,6 +182,7 @@ class Window:
     gauges: Mapping[str, float] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     resets: tuple[str, ...] = ()
+    energy: Mapping[str, Joules] = field(default_factory=dict)
 
     @property
     def length_s(self) -> float:
@@ -172,6 +192,16 @@ class Window:
         """The mean of a histogram's observations in the window; NaN when there are none."""
         seen = self.histograms.get(histogram)
         return seen.total / seen.count if seen is not None and seen.count > 0 else math.nan
+
+    @property
+    def energy_j(self) -> float:
+        """The energy of all sources; NaN where one is not known, or nothing measures it."""
+        return total_j(self.energy)
+
+    @property
+    def output_tokens(self) -> float:
+        """Tokens that were generated; NaN where the server does not tell them."""
+        return self.rates.get("generation_tokens", math.nan) * self.length_s
 
     @property
     def idle(self) -> bool:

@@ -33,13 +33,14 @@ _HIDDEN = {"alembic_version"}
 _LOGIN = re.compile(r"(?<=://)[^/@\s\"]+@")
 # Views tell JSON as the database stores it: as text on SQLite, parsed on PostgreSQL.
 _JSON = frozenset(
-    ("control", "explanation", "guardrails", "info", "knobs", "labels", "payload", "plan", "points",
-     "settings", "settings_after", "settings_before", "treatment")
+    ("control", "dropped", "explanation", "guardrails", "info", "knobs", "labels", "payload",
+     "plan", "points", "settings", "settings_after", "settings_before", "treatment", "versions")
 )  # fmt: skip
 # The time by which `since` and `until` choose, the first that a table has.
 _TIMES = (
     "bucket_at", "decided_at", "seen_at", "made_at", "checked_at", "accepted_at", "started_at",
     "starts_at", "created_at", "asked_at", "released_at", "since_at", "beat_at", "first_seen_at",
+    "taken_at", "planned_at",
 )  # fmt: skip
 
 

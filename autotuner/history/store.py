@@ -21,6 +21,7 @@ from autotuner.history.engine import Database, open_engine
 from autotuner.history.experiments_front import ExperimentsFront
 from autotuner.history.export import Wanted
 from autotuner.history.export import export as export_rows
+from autotuner.history.fine_tune_front import FineTuneFront
 from autotuner.history.formats import Format
 from autotuner.history.leader_front import LeaderFront
 from autotuner.history.leader_store import check_term
@@ -53,6 +54,7 @@ class History(
     AlertsFront,
     OperationsFront,
     LearningFront,
+    FineTuneFront,
     LeaderFront,
 ):
     """All that is remembered about targets; safe to share between threads and processes."""
@@ -109,8 +111,8 @@ class History(
     def prune(self, older_than: float) -> dict[str, int]:
         """Rows deleted by table.
 
-        Experiments, settings, incumbents, decisions with something to apply, what people asked and
-        which agents were used stay for good; firing alerts, undelivered messages, silences that
-        have not ended and the latest forecasts at any age.
+        Experiments, settings, incumbents, decisions with something to apply, what people asked,
+        which agents were used and what was served by the hour stay for good; firing alerts,
+        undelivered messages, silences that have not ended and the latest forecasts at any age.
         """
         return pruning.prune(self._db, pruning.everything(older_than))

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ from autotuner.history.store import History
 from autotuner.journal.facts import facts_of
 from autotuner.journal.infeasible import reason_of
 from autotuner.journal.options import JournalOptions, Wishes
-from autotuner.journal.requests import declaration_of, refusal_of
+from autotuner.journal.requests import declaration_of, refusal_of, values_of
 from autotuner.journal.waking import Waking
 from autotuner.tuner import Action, Decision, Observation, TunerState
 
@@ -78,6 +79,7 @@ class Journal:
         the database is written before it. Raises HistoryUnavailableError while that is away.
         """
         away_s, mode, wish = self.backlog.away_s(now), self._asked.mode, self._asked.wish
+        back = dict(self._asked.back)
         name = self._options.target
         with self.backlog.returning(now):
             if away_s > 0:  # a pause that the database took and then went away with
@@ -86,10 +88,11 @@ class Journal:
                 mode = _ASKED_MODES.get(control.what, mode)
                 if control.what in (Ask.ROLLBACK, Ask.STOP):
                     wish = "rollback"
+                    back |= values_of(control, self._space)
             known, self._lifted = self._lifted, self._history.lifted(name)
         lifted = self._asked.lifted | {digest for digest, _ in self._lifted - known}
-        self._asked = Wishes(mode, wish, lifted=lifted)
-        return Wishes(mode, wish, away_s, lifted)
+        self._asked = Wishes(mode, wish, lifted=lifted, back=back)
+        return replace(self._asked, away_s=away_s)
 
     def asked_mode(self) -> Mode | None:
         """The mode that people asked for last, also before this start; None for the usual one."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autotuner.config import ExperimentConfig
+from autotuner.domain.knobs import Value
 from autotuner.domain.mode import Mode
 
 
@@ -13,13 +15,14 @@ class Wishes:
     """What people asked since the last cycle that could be recorded.
 
     `away_s`: for how long the history had been away until now (s). `lifted`: the digests of
-    settings that may be tried again.
+    settings that may be tried again. `back`: values to which a rollback returns some knobs.
     """
 
     mode: Mode | None = None
     wish: str | None = None
     away_s: float = 0.0
     lifted: frozenset[str] = frozenset()
+    back: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

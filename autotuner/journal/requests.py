@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autotuner.config import parse_plan
 from autotuner.domain.declaration import Declaration
+from autotuner.domain.knobs import KnobSpace, Value
 from autotuner.history.records import Control
 from autotuner.journal.options import JournalOptions
 
@@ -33,3 +34,9 @@ def declaration_of(control: Control, options: JournalOptions) -> Declaration:
 def refusal_of(control: Control, problem: str) -> str:
     """The same words as the brain's, for a request that it never sees."""
     return f"the test that {control.who} asked for (request {control.id}) is refused: {problem}"
+
+
+def values_of(control: Control, space: KnobSpace) -> dict[str, Value]:
+    """The knobs that a rollback is to set, of those that the policy has; none: the incumbent's."""
+    changes = (control.payload or {}).get("changes", {})
+    return {name: value for name, value in changes.items() if name in space.names}

@@ -105,7 +105,7 @@ class Waking:
         ours = live.generation <= known.get("generation", 0) or running in left.unanswered
         again = left.cut_short or restarted or ours
         keep = stored is not None and again and mode is Mode.ACTIVE
-        incumbent = stored.settings if stored is not None and keep else running
+        incumbent = _fitting(stored.settings, running) if stored is not None and keep else running
         why = "found running at the first start" if stored is None else "found running at a start"
         self.history.set_incumbent(name, incumbent, at=now, why=why)
         return incumbent
@@ -208,6 +208,11 @@ def _awaits_confirming(last: Experiment, incumbent: Settings) -> bool:
     accepted = done is not None and done.verdict is Verdict.ACCEPTED
     fresh = not last.plan.confirms and last.treatment != incumbent
     return accepted and fresh and last.control == incumbent
+
+
+def _fitting(stored: Settings, running: Settings) -> Settings:
+    """What was stored, with the policy's knobs of today: one that came since is as it runs."""
+    return Settings({name: stored.get(name, value) for name, value in running.items()})
 
 
 def _ended_at(summary: ExperimentSummary) -> float:

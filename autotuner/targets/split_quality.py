@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from autotuner.domain.ports import FeedbackSource, Prober
-from autotuner.domain.telemetry import FeedbackScore, ProbeReading
+from autotuner.domain.telemetry import FeedbackScore, GoldenBlock, ProbeReading
 from autotuner.targets.replicas import LANES, Cursors, lane_of
 from autotuner.targets.split import SplitTarget
 
@@ -22,9 +22,9 @@ class LaneProber:
         self._target, self._probers = target, tuple(probers[:LANES])
         self._turn = 0
 
-    def probe(self) -> ProbeReading:
+    def probe(self, block: GoldenBlock | None = None) -> ProbeReading:
         at = self._turn
-        seen = self._probers[at].probe()
+        seen = self._probers[at].probe(block)
         self._turn = (at + 1) % LANES
         return replace(
             seen,

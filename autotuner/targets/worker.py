@@ -14,6 +14,7 @@ from autotuner.domain.telemetry import (
     Exposure,
     ExposureBatch,
     FeedbackScore,
+    GoldenBlock,
     ProbeReading,
     StepRecord,
 )
@@ -111,12 +112,13 @@ class WorkerTarget:
         page = self._admin.get("/admin/steps", StepsBody, after=after, limit=_PAGE_ROWS)
         return page.to_domain(), page.next
 
-    def probe(self) -> ProbeReading:
+    def probe(self, block: GoldenBlock | None = None) -> ProbeReading:
         """What golden answers say of the settings in force; takes about a second, at first more.
 
         Raises TargetError where the settings changed meanwhile: probe again.
         """
-        said = self._probing.post("/admin/probe", ProbeBody, {})
+        body = {} if block is None else {"items": block.items, "first": block.first}
+        said = self._probing.post("/admin/probe", ProbeBody, body)
         return said.to_domain(self._probing.get(_SETTINGS, SettingsBody).now)
 
     def feedback(self, after: int) -> tuple[Sequence[FeedbackScore], int]:

@@ -14,7 +14,7 @@ from autotuner.domain.ports import LiveSettings, Proposer
 from autotuner.tuner import restarts
 from autotuner.tuner.drift import settings_drift
 from autotuner.tuner.faults import answered_for, refused
-from autotuner.tuner.running import advanced, blind, stopped
+from autotuner.tuner.running import advanced, blind, rolled_back, stopped
 from autotuner.tuner.starting import considered
 from autotuner.tuner.values import Action, Decision, Observation, Rules, TunerState
 from autotuner.tuner.workload import followed, outlived
@@ -33,7 +33,7 @@ class Tuner:
         """The one decision of a cycle at `now` (the daemon's clock, s)."""
         rules = self.rules
         if seen.wish == "rollback":
-            return stopped(state, "a person asked for a rollback", seen, now, rules)
+            return rolled_back(state, seen, now, rules)
         state, urgent = self._restarts(state, seen, now)
         if urgent is not None:
             return urgent

@@ -9,7 +9,8 @@ from autotuner.domain.declaration import Declaration
 from autotuner.domain.knobs import Settings
 from autotuner.tuner.candidates import Moment, experiment_on, started, unfit
 from autotuner.tuner.plans import Prepared
-from autotuner.tuner.values import Action, Decision
+from autotuner.tuner.rebuilds import too_costly
+from autotuner.tuner.values import Action, Decision, TunerState
 from autotuner.tuner.words import difference
 
 
@@ -22,10 +23,11 @@ def answered(moment: Moment, asked: Declaration) -> Decision:
     candidate = state.incumbent.with_values(**asked.changes)
     refusal = None if asked.is_aa else unfit(moment, candidate)
     if refusal is not None:
-        return _refused(moment, asked, refusal)
+        return refused(state, asked, refusal)
     ready = moment.prepared(asked.plan, candidate, None)
-    if refusal := ready.obstacle(None, moment.rate_rps):
-        return _refused(moment, asked, refusal)
+    costly = too_costly(ready.plan, None, moment.seen.budget)
+    if refusal := costly or ready.obstacle(None, moment.rate_rps):
+        return refused(state, asked, refusal)
     rationale = asked.note or ("an A/A test" if asked.is_aa else "declared")
     who = f"declared by {asked.who}"
     experiment = experiment_on(moment, candidate, ready.plan, who, rationale)
@@ -34,9 +36,10 @@ def answered(moment: Moment, asked: Declaration) -> Decision:
     return replace(started(known, experiment, reason), declared=asked.id)
 
 
-def _refused(moment: Moment, asked: Declaration, why: str) -> Decision:
+def refused(state: TunerState, asked: Declaration, why: str) -> Decision:
+    """The answer to a request that no test follows from."""
     text = f"the test that {asked.who} asked for (request {asked.id}) is refused: {why}"
-    return Decision(Action.HOLD, text, moment.state, declared=asked.id)
+    return Decision(Action.HOLD, text, state, declared=asked.id)
 
 
 def _reason(asked: Declaration, candidate: Settings, incumbent: Settings, ready: Prepared) -> str:

@@ -10,9 +10,10 @@ from autotuner.abtest.discovery import level
 from autotuner.abtest.noise import noise_from, past_of
 from autotuner.abtest.outcome import active_guardrails
 from autotuner.abtest.planning import Noise, feasible, planned, restarts_fit, with_restarts
-from autotuner.domain.experiment import Experiment, Plan
-from autotuner.domain.goals import devices_of
+from autotuner.domain.experiment import Design, Experiment, Plan
+from autotuner.domain.goals import OF_ENERGY, devices_of
 from autotuner.domain.knobs import KnobSpace, Settings
+from autotuner.domain.telemetry import Window
 from autotuner.tuner.rebuilds import change_s
 from autotuner.tuner.values import Fdr, Observation, Rules, TunerState
 
@@ -21,17 +22,19 @@ from autotuner.tuner.values import Fdr, Observation, Rules, TunerState
 class Prepared:
     """A plan ready to be checked, and the noise that it rests on (None: the policy's figures).
 
-    `budget_s`: what the policy's plan allows.
+    `budget_s`: what the policy's plan allows. `unmeasured`: why what it compares can't be told now.
     """
 
     plan: Plan
     noise: Noise | None
     budget_s: float
+    unmeasured: str | None = None
 
     def obstacle(self, effect: float | None, rate_rps: float) -> str | None:
         """Why no test of this plan should start, with the figures; None when it can end."""
         return (
-            restarts_fit(self.plan, self.budget_s)
+            self.unmeasured
+            or restarts_fit(self.plan, self.budget_s)
             or plan_check(effect, self.plan.prior_sd, self.plan)
             or feasible(self.plan, rate_rps)
         )
@@ -70,7 +73,28 @@ def prepared(
     )
     noise = measured(plan, state, seen, rules)
     ready = plan if noise is None else planned(plan, noise, effect)
-    return Prepared(ready, noise, base.budget_s)
+    return Prepared(ready, noise, base.budget_s, unmeasured(ready, seen))
+
+
+def unmeasured(plan: Plan, seen: Observation) -> str | None:
+    """Why a test could never be accepted, energy not being known now; None where it can be.
+
+    Where there was no new scrape nothing is known of that.
+    """
+    rails = [f"guardrail {rail.measure}" for rail in plan.guardrails if rail.measure in OF_ENERGY]
+    asked = [f"outcome {plan.outcome}", *rails] if plan.outcome in OF_ENERGY else rails
+    why = _energy_unknown(plan, seen.window) if asked else None
+    return why and f"the {' and the '.join(asked)} can't pass: {why} (docs/energy.md)"
+
+
+def _energy_unknown(plan: Plan, window: Window | None) -> str | None:
+    if plan.design is Design.SPLIT:
+        return "the energy of two lanes can't be told apart: give experiment.design='switchback'"
+    if window is None or math.isfinite(window.energy_j):
+        return None
+    silent = [source for source, j in window.energy.items() if not math.isfinite(j.value)]
+    why = f"{', '.join(silent)} did not tell it" if silent else "nothing on this target measures it"
+    return f"energy is not known: {why}"
 
 
 def next_level(alpha: float, state: TunerState, rules: Rules) -> float:

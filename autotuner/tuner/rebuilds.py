@@ -8,6 +8,7 @@ from statistics import median
 
 from autotuner.abtest.design import needed_pairs
 from autotuner.abtest.planning import expected_pairs
+from autotuner.domain.error_budget import ErrorBudget
 from autotuner.domain.experiment import Experiment, Plan
 from autotuner.domain.knobs import KnobSpace, Settings
 from autotuner.domain.ports import LiveSettings
@@ -57,6 +58,19 @@ def change_s(
     return took_s if math.isfinite(took_s) else 0.0
 
 
+def too_costly(plan: Plan, effect: float | None, budget: ErrorBudget | None) -> str | None:
+    """Why the error budget does not spare what the test's restarts cost; None where it does."""
+    if budget is None or not plan.restart_s > 0:
+        return None
+    return budget.downtime(2 * min(_pairs(plan, effect), plan.max_pairs), plan.restart_s)
+
+
+def _pairs(plan: Plan, effect: float | None) -> float:
+    """Pairs that decide the test (inf: none do); the fewest where no effect is hoped for."""
+    hoped = effect is not None and effect > 0
+    return expected_pairs(plan, effect) if hoped and effect else needed_pairs(math.inf, plan.alpha)
+
+
 def too_late(
     plan: Plan, effect: float | None, attainment: float, steady_for_s: float
 ) -> str | None:
@@ -70,7 +84,7 @@ def too_late(
     if not plan.restart_s > 0 or math.isinf(steady_for_s):
         return None
     hoped = effect is not None and effect > 0
-    pairs = expected_pairs(plan, effect) if hoped and effect else needed_pairs(math.inf, plan.alpha)
+    pairs = _pairs(plan, effect)
     test_s, restarts = 2 * pairs * plan.period_s, 2 * pairs
     if math.isinf(test_s):
         return None  # refused for that

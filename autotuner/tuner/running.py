@@ -10,6 +10,7 @@ from autotuner.domain.experiment import Experiment
 from autotuner.domain.ports import LiveSettings
 from autotuner.tuner.ending import concluded
 from autotuner.tuner.values import Action, Decision, Observation, Rules, TunerState
+from autotuner.tuner.words import difference
 
 
 def advanced(
@@ -52,6 +53,16 @@ def stopped(state: TunerState, why: str, seen: Observation, now: float, rules: R
         text = f"{why}: the incumbent is applied"
         return Decision(Action.ROLLBACK, text, state, apply=state.incumbent)
     return concluded(state, switchback.abort(state.experiment, why), seen, now, rules)
+
+
+def rolled_back(state: TunerState, seen: Observation, now: float, rules: Rules) -> Decision:
+    """As a person asked: a running test ended, and the incumbent applied, some knobs as before."""
+    why = "a person asked for a rollback"
+    if not seen.back:
+        return stopped(state, why, seen, now, rules)
+    earlier = state.incumbent.with_values(**seen.back)
+    what = difference(earlier, state.incumbent) if earlier != state.incumbent else "what is live"
+    return stopped(replace(state, incumbent=earlier), f"{why} to {what}", seen, now, rules)
 
 
 def view_of(seen: Observation, intended: LiveSettings | None) -> View:

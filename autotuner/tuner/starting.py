@@ -13,9 +13,9 @@ from autotuner.domain.mode import Mode
 from autotuner.domain.ports import Proposal, ProposalContext, Proposer
 from autotuner.tuner.aims import Aim, aim_of, hoped_for
 from autotuner.tuner.candidates import Moment, experiment_on, started, unfit
-from autotuner.tuner.declared import answered
+from autotuner.tuner.declared import answered, refused
 from autotuner.tuner.plans import confirming, still_measuring
-from autotuner.tuner.rebuilds import restart_s, too_late
+from autotuner.tuner.rebuilds import restart_s, too_costly, too_late
 from autotuner.tuner.values import Action, Decision, Observation, Rules, TunerState
 from autotuner.tuner.words import difference, seed_of
 from autotuner.tuner.workload import drifted, forgotten
@@ -27,6 +27,9 @@ def considered(
     """The test that starts in this cycle, or why none does."""
     first = state.to_confirm if state.mode is Mode.ACTIVE else None
     asked = seen.declared if state.mode is Mode.ACTIVE else None
+    if spent := seen.budget.refusal() if seen.budget is not None else None:
+        held = Decision(Action.HOLD, spent, state)
+        return held if asked is None else refused(state, asked, spent)
     wanted = first is not None or asked is not None
     if not wanted and now < state.idle_until:
         return Decision(Action.HOLD, f"resting for another {state.idle_until - now:.0f} s", state)
@@ -50,6 +53,9 @@ def _confirmed(moment: Moment, first: Experiment) -> Decision:
         text = f"the test that should confirm {first.id} is dropped: {obsolete}"
         return Decision(Action.HOLD, text, ready)
     plan, why = confirming(first, moment.rules), f"confirms {first.id}: {first.rationale}"
+    if cost := too_costly(plan, None, moment.seen.budget):
+        text = f"the test that should confirm {first.id} waits: {cost}"
+        return Decision(Action.HOLD, text, moment.state)
     experiment = experiment_on(moment, first.treatment, plan, first.proposer, why)
     changes = difference(first.treatment, first.control)
     text = f"testing {changes} once more: {first.id} was accepted, and has to be confirmed"
@@ -121,8 +127,9 @@ def _tested(moment: Moment, proposal: Proposal, aim: Aim) -> Decision:
     resting = moment.with_noise(resting, ready.noise)
     changes = difference(candidate, state.incumbent)
     steady_for_s, met = moment.seen.steady_for_s, moment.traffic.attainment
-    if late := too_late(ready.plan, effect, met, steady_for_s):
-        text = f"the proposal is not tested: {changes}: {late}"
+    late = too_late(ready.plan, effect, met, steady_for_s)
+    if refusal := late or too_costly(ready.plan, effect, moment.seen.budget):
+        text = f"the proposal is not tested: {changes}: {refusal}"
         return Decision(Action.HOLD, text, resting, proposal=proposal)
     if refusal := ready.obstacle(effect, moment.rate_rps):
         return Decision(Action.HOLD, refusal, resting, proposal=proposal)
@@ -142,7 +149,7 @@ def _resting(moment: Moment) -> TunerState:
 def _context(moment: Moment, aim: Aim) -> ProposalContext:
     state, seen, traffic, rules = moment.state, moment.seen, moment.traffic, moment.rules
     return ProposalContext(
-        space=rules.space,
+        space=rules.space.held(state.incumbent),
         incumbent=state.incumbent,
         slo=rules.slo,
         workload=traffic.workload,

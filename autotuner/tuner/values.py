@@ -9,10 +9,11 @@ from enum import StrEnum
 
 from autotuner.abtest.planning import Noise
 from autotuner.domain.declaration import Declaration
+from autotuner.domain.error_budget import ErrorBudget
 from autotuner.domain.experiment import Experiment, Plan
 from autotuner.domain.feasibility import Infeasible
 from autotuner.domain.goals import Goal
-from autotuner.domain.knobs import KnobSpace, Settings
+from autotuner.domain.knobs import KnobSpace, Settings, Value
 from autotuner.domain.mode import Mode
 from autotuner.domain.ports import LiveSettings, PastTrial, Proposal, Workload
 from autotuner.domain.slo import SLO
@@ -101,6 +102,8 @@ class Observation:
     says why the load that is forecast exceeds what the settings in force can serve. `steady_for_s`:
     for how long the forecast leaves the load as it is; inf where none says otherwise. `kv_tokens`:
     of KV that one replica holds, inf where unknown. `prefix_share`: of prompt tokens found cached.
+    `back`: the values of some knobs that a rollback returns to. `ended`: all that the exposure log
+    told since the cycle before. `budget`: None where none is kept, or nothing is known of it yet.
     """
 
     live: LiveSettings | None
@@ -120,6 +123,9 @@ class Observation:
     steady_for_s: float = math.inf
     kv_tokens: float = math.inf
     prefix_share: float = 0.0
+    back: Mapping[str, Value] = field(default_factory=dict)
+    ended: ExposureBatch | None = None
+    budget: ErrorBudget | None = None
 
 
 @dataclass(frozen=True)

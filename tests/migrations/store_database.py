@@ -11,6 +11,7 @@ import re
 import sqlite3
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from autotuner.domain.experiment import (
@@ -28,6 +29,7 @@ from autotuner.domain.experiment import (
     Verdict,
 )
 from autotuner.domain.explanation import Explanation, NearTrial
+from autotuner.domain.fine_tuning import FineTune, Intake, Scores, Stage
 from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast, ForecastPoint
 from autotuner.domain.knobs import Settings
 from autotuner.domain.learning import AgentRelease, ModelCheck
@@ -118,6 +120,12 @@ def fill(history: History) -> None:
             START, "chat", "2", "1", "def", "agents/chat-2", "fine-tuned", 0.04, 0.06, systems=64
         )
     )
+    history.record_intake(
+        Intake("chat", START, "a.jsonl", "ab12", 1, 100, 60, 25, 12, {"empty": 3})
+    )
+    scores = Scores(2.0, 1.8, 1.5, 1.52, 0.5, 0.6)
+    tune = FineTune("chat", "v1-a", "base", (1,), START, START + 9, Stage.PROMOTED, 80, 20, 1, 8.0)
+    history.record_fine_tune(replace(tune, scores=scores, experiment_id="exp-1"))
     history.ask("chat", "pause", "ana", START)
     wish = {"changes": {"max_num_seqs": 128}, "plan": {"max_pairs": 20}}
     history.ask("chat", "experiment", "ben", START, note="a larger batch", payload=wish)

@@ -134,6 +134,17 @@ def test_what_is_known_since_the_agent_learns(restored: tuple[str, str]) -> None
         history.close()
 
 
+def test_what_is_known_since_models_learn(restored: tuple[str, str]) -> None:
+    old = restored[1] < "0006"
+    history = open_history(restored[0])
+    try:
+        assert len(history.intakes("chat")) == (0 if old else 1)
+        tunes = history.fine_tunes("chat")
+        assert [(one.name, one.versions) for one in tunes] == ([] if old else [("v1-a", (1,))])
+    finally:
+        history.close()
+
+
 def test_a_declared_test_is_asked_of_an_upgraded_database(restored: tuple[str, str]) -> None:
     history = open_history(restored[0])
     try:
@@ -177,11 +188,13 @@ def test_its_views_answer(restored: tuple[str, str]) -> None:
         views = [
             r[0] for r in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'")
         ]
-        assert len(views) == 10
+        assert len(views) == 12
         silent = {v for v in views if not connection.execute(f"SELECT * FROM {v}").fetchall()}
-        since = {"v_guardrails": "0003"} | dict.fromkeys(
-            ("v_silences", "v_model_checks", "v_agents"), "0004"
-        )
+        since = {
+            "v_guardrails": "0003",
+            **dict.fromkeys(("v_silences", "v_model_checks", "v_agents"), "0004"),
+            **dict.fromkeys(("v_intakes", "v_fine_tunes"), "0006"),
+        }
         assert silent == {view for view, first in since.items() if revision < first}
 
 

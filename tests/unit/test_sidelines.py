@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from autotuner.domain.energy import Meter, Metering
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.experiment import Arm, Experiment, Guardrail, Phase, Plan, Slot
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import LiveSettings
-from autotuner.domain.telemetry import FeedbackScore, ProbeReading, Reading, Snapshot
+from autotuner.domain.telemetry import (
+    FeedbackScore,
+    GoldenBlock,
+    ProbeReading,
+    Reading,
+    Snapshot,
+)
 from autotuner.probing import Probing
 from autotuner.sidelines import Sidelines
 
@@ -32,9 +39,11 @@ class Prober:
 
     answers: list[float | None]
     asked: int = 0
+    blocks: list[GoldenBlock | None] = field(default_factory=list)
 
-    def probe(self) -> ProbeReading:
+    def probe(self, block: GoldenBlock | None = None) -> ProbeReading:
         self.asked += 1
+        self.blocks.append(block)
         answer = self.answers.pop(0)
         if answer is None:
             raise TargetUnavailableError("no engine")
@@ -75,6 +84,17 @@ def test_both_lanes_of_a_period_are_probed() -> None:
     lanes = replace(a_test().slots[0], lanes=2)
     seen = probed(Prober([0.9, 0.8]), a_test().with_slot(lanes))
     assert [reading.agreement for reading in seen] == [0.9, 0.8]
+
+
+def test_both_arms_of_a_pair_answer_the_same_and_the_next_pair_something_else() -> None:
+    prober = Prober([0.9] * 4)
+    sidelines = Sidelines(Probing(prober, at_once))
+    test = a_test(replace(SCORED, probe_items=16))
+    for index in range(4):
+        slot = Slot(index, Arm.CONTROL, index + 3, 100.0 + index, 105.0 + index)
+        test = test.with_slot(slot)
+        sidelines.look(test, live(110.0 + index, slot.generation), None)
+    assert prober.blocks == [GoldenBlock(first, 16) for first in (0, 0, 16, 16)]
 
 
 def test_nothing_is_probed_where_no_measure_needs_it_or_nothing_counts() -> None:
@@ -148,12 +168,18 @@ def test_scores_since_the_first_slot_are_kept_and_a_failed_reading_loses_none() 
     assert sidelines.look(None, live(118), None).feedback == ()
 
 
-def test_gauges_are_kept_from_the_last_reading_before_the_test() -> None:
+def drawing(watts: float) -> Metering:
+    return {"nvml": Meter(power_w={"gpu0": watts})}
+
+
+def test_readings_are_kept_from_the_last_reading_before_the_test() -> None:
     sidelines = Sidelines()
     for now, watts in ((90.0, 10.0), (95.0, 20.0), (105.0, 30.0)):
-        scrape = Snapshot(now + 9, {"requests": 1}, {"power_w": watts, "kv_usage": 0.5})
+        scrape = Snapshot(now + 9, {"requests": 1}, {"kv_usage": 0.5}, energy=drawing(watts))
         seen = sidelines.look(a_test() if now > 100 else None, live(now), scrape)
-    assert seen.readings == (Reading(95.0, {"power_w": 20.0}), Reading(105.0, {"power_w": 30.0}))
+    assert seen.readings == (
+        Reading(95.0, energy=drawing(20.0)), Reading(105.0, energy=drawing(30.0)),
+    )  # fmt: skip
     counted = Snapshot(120.0, {"out_of_memory_total": 2.0})
     later = sidelines.look(a_test(), live(110.0), counted).readings
     assert later[-1] == Reading(110.0, {"out_of_memory_total": 2.0})

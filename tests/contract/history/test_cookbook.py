@@ -15,6 +15,7 @@ import pytest
 
 from autotuner.domain.experiment import Design, Experiment, Guardrail, GuardrailLook, Verdict
 from autotuner.domain.explanation import Explanation
+from autotuner.domain.fine_tuning import FineTune, Intake, Scores, Stage
 from autotuner.domain.forecasts import Alert
 from autotuner.domain.learning import AgentRelease, ModelCheck
 from autotuner.domain.silences import Silence
@@ -43,6 +44,15 @@ def guarded(experiment: Experiment) -> Experiment:
     )
 
 
+def metered(experiment: Experiment) -> Experiment:
+    """The same where power was known."""
+    slots = (
+        replace(s, outcome=s.outcome and replace(s.outcome, energy_j=900.0))
+        for s in experiment.slots
+    )
+    return replace(experiment, slots=tuple(slots))
+
+
 @pytest.fixture
 def ask(history: History, url: str, build: Callable[..., Experiment]) -> Iterator[Ask]:
     """Runs SQL on a history in which something of every kind was recorded."""
@@ -51,7 +61,7 @@ def ask(history: History, url: str, build: Callable[..., Experiment]) -> Iterato
     history.set_incumbent("chat", old, at=1000.0, why="found on the target")
     history.record_experiment(build("exp-0", at=1000.0, verdict=Verdict.REJECTED))
     history.record_experiment(
-        build("exp-1", at=2000.0, verdict=Verdict.ACCEPTED),
+        metered(build("exp-1", at=2000.0, verdict=Verdict.ACCEPTED)),
         predicted_effect=0.2,
         explanation=Explanation(seen={"rate_rps": 4.0}, method="policy", considered=12),
     )
@@ -87,9 +97,18 @@ def ask(history: History, url: str, build: Callable[..., Experiment]) -> Iterato
     history.release_agent(
         replace(shipped, at=2000.0, version="2", parent="1", score=0.04, before=0.06, systems=64)
     )
+    history.record_intake(Intake("chat", 10.0, "a.jsonl", "ab", 1, 100, 60, 25, 15, {}, 0.5))
+    history.record_intake(Intake("chat", 20.0, "b.jsonl", "", refused="line 3: not JSON"))
+    kept = FineTune("chat", "v1-a", "base", (1,), 30.0, 40.0, Stage.PROMOTED, 70, 10, 1, 9.0)
+    scores = Scores(2.0, 1.8, 1.5, 1.52, 0.5, 0.6)
+    history.record_fine_tune(replace(kept, scores=scores, experiment_id="exp-1"))
     away = Alert("f4", "HistoryUnavailable", "critical", "chat", "gone", 10.0, ends_at=70.0)
     history.record_alert(away, now)
     history.append_samples("chat", [("rate", 3600.0, 1.0), ("rate", 3900.0, 2.0)])
+    counts = {"requests": 9_000.0, "failed": 3.0, "lost": 1_000.0}
+    for what, count in counts.items():
+        rows = [(f"availability_{what}", now - 31 * DAY, 7.0), (f"availability_{what}", now, count)]
+        history.append_samples("chat", rows)
     long_ago = Alert("f2", "Old", "info", "chat", "-", now - 2 * DAY, ends_at=now - DAY)
     history.record_alert(long_ago, now)
 
@@ -153,6 +172,14 @@ def test_slots(ask: Ask) -> None:
     assert [row["arm"] for row in rows[:2]] == ["control", "treatment"]
     assert (rows[1]["attainment"], rows[1]["goodput_rps"]) == (0.9, 18 / 50)
     assert (rows[1]["gap_p95_s"], rows[1]["ended"]) == (None, "1970-01-01T00:35:20Z")
+
+
+def test_the_error_budget(ask: Ask) -> None:
+    (query,) = [query for query in QUERIES if "budget_left" in query]
+    (left,) = ask(query)
+    assert (left["target"], left["asked"], left["bad"]) == ("chat", 10_000, 1_003)
+    assert left["availability"] == pytest.approx(0.8997)
+    assert left["budget_left"] == pytest.approx(1 - 1_003 / 5)
 
 
 def test_the_slots_of_a_split(ask: Ask) -> None:
@@ -241,3 +268,17 @@ def test_reasons(ask: Ask) -> None:
     (row,) = ask(query)
     assert (row["id"], row["method"], row["considered"]) == ("exp-1", "policy", 12)
     assert values(row["seen"]) == {"rate_rps": 4.0}
+
+
+def test_intakes(ask: Ask) -> None:
+    taken, refused = ask("SELECT * FROM v_intakes ORDER BY id")
+    assert (taken["taken"], taken["kept"], taken["refused"]) == ("1970-01-01T00:00:10Z", 60, None)
+    assert (refused["version"], refused["refused"]) == (None, "line 3: not JSON")
+
+
+def test_fine_tunes(ask: Ask) -> None:
+    (tune,) = ask("SELECT * FROM v_fine_tunes")
+    assert (tune["stage"], tune["changed"]) == ("promoted", "1970-01-01T00:00:40Z")
+    assert (tune["experiment_id"], tune["verdict"], tune["effect"]) == ("exp-1", "ACCEPTED", 0.3)
+    assert tune["forgetting"] == pytest.approx(0.02)
+    assert values(tune["versions"]) == [1]

@@ -15,7 +15,7 @@ from autotuner.domain.errors import (
 )
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import LiveSettings
-from autotuner.domain.telemetry import FeedbackScore, ProbeReading
+from autotuner.domain.telemetry import FeedbackScore, GoldenBlock, ProbeReading
 from autotuner.targets.capabilities import Capability, Choices, IntRange
 from autotuner.targets.memory import MemoryTarget
 from autotuner.targets.replicas import common_capabilities
@@ -257,7 +257,7 @@ class Judge:
     at: float
     broken: bool = False
 
-    def probe(self) -> ProbeReading:
+    def probe(self, block: GoldenBlock | None = None) -> ProbeReading:
         if self.broken:
             raise TargetUnavailableError("no answer")
         generation = self.replica.read_settings().generation

@@ -1,0 +1,1 @@
+"""Fine-tuning on new examples: intake and store, training and evaluation, promotion."""

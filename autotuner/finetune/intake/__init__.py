@@ -1,0 +1,1 @@
+"""Takes files of examples into the store: checked, cleaned, without duplicates."""
