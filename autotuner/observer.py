@@ -66,19 +66,20 @@ class Observer:
         self._recent: deque[Exposure] = deque()
         self._steps: deque[StepRecord] = deque(maxlen=MAX_STEPS)
         self._step_cursor = 0
+        self._ended: ExposureBatch | None = None  # as read in this cycle, whatever failed then
 
     def observe(self, experiment: Experiment | None) -> Observation:
         """One reading of everything. Never raises for a target that is down or speaks nonsense."""
+        self._ended = None
         try:
             live = self._target.read_settings()
             self._follow_boot(live)
             batch = self._exposures(live, experiment)
             self._read_steps()
         except TargetError as problem:
-            return Observation(live=None, problem=f"the target can't be read: {problem}")
-        before = self._snapshot
-        window, trouble = self._window()
-        fresh = self._snapshot if self._snapshot is not before else None
+            why = f"the target can't be read: {problem}"
+            return Observation(live=None, problem=why, ended=self._ended)
+        fresh, window, trouble = self._window()
         beside = self._sidelines.look(experiment, live, fresh)
         return Observation(
             live=live,
@@ -91,6 +92,7 @@ class Observer:
             feedback=beside.feedback,
             readings=beside.readings,
             recent=() if experiment else self._lately(live, self._horizon.noise_s),
+            ended=self._ended,
         )
 
     def _follow_boot(self, live: LiveSettings) -> None:
@@ -103,7 +105,7 @@ class Observer:
         self._sidelines.rebooted()
 
     def _exposures(self, live: LiveSettings, experiment: Experiment | None) -> ExposureBatch:
-        batch = self._target.exposures(self._cursor)
+        batch = self._ended = self._target.exposures(self._cursor)
         self._recent.extend(batch.exposures)
         self._cursor = batch.next
         if batch.overrun:
@@ -115,49 +117,59 @@ class Observer:
         return replace(batch, exposures=wanted, overrun=hole)
 
     def _forget_before(self, when: float) -> None:
-        """Exposures come in order of their end, so long requests near the edge may stay a while."""
-        while self._recent and self._recent[0].arrival < when:
+        """Exposures come in order of their end: what arrived later than `when` ended later too."""
+        while self._recent and self._recent[0].ended < when:
             self._recent.popleft()
 
     def _read_steps(self) -> None:
         steps, self._step_cursor = self._target.steps(self._step_cursor)
         self._steps.extend(steps)
 
-    def _window(self) -> tuple[Window | None, str | None]:
-        """The window since the last scrape, or why there is none that can be trusted."""
+    def _window(self) -> tuple[Snapshot | None, Window | None, str | None]:
+        """What was read now, the window since the last scrape, or why none can be trusted."""
         earlier = self._snapshot
         try:
-            self._snapshot = self._metrics.snapshot()
+            read = self._metrics.snapshot()
         except TargetError as problem:
-            return None, f"metrics can't be read: {problem}"
-        if earlier is None or self._snapshot.at == earlier.at:  # the first, or no new one yet
-            return None, None
-        if self._snapshot.at - earlier.at > self._horizon.stale_s:
-            return (
-                None,
-                f"metrics are stale: {self._snapshot.at - earlier.at:.0f} s between scrapes",
-            )
+            return None, None, f"metrics can't be read: {problem}"
+        if earlier is not None and read.at == earlier.at:
+            # No new scrape yet. The one kept stays, with the energy that was read beside it.
+            return read, None, None
+        self._snapshot = read
+        if earlier is None:
+            return read, None, None
+        if read.at - earlier.at > self._horizon.stale_s:
+            return read, None, f"metrics are stale: {read.at - earlier.at:.0f} s between scrapes"
         try:
-            window = between(earlier, self._snapshot)
+            window = between(earlier, read)
         except WindowRefusedError as problem:
-            return None, str(problem)
-        return window, None if window.valid else "latencies are not numbers though requests ended"
+            return read, None, str(problem)
+        return (
+            read,
+            window,
+            None if window.valid else "latencies are not numbers though requests ended",
+        )
 
     def _lately(self, live: LiveSettings, seconds: float) -> tuple[Exposure, ...]:
         return tuple(e for e in self._recent if e.arrival >= live.now - seconds)
 
     def _traffic(self, live: LiveSettings) -> Traffic:
-        recent = self._lately(live, self._horizon.observe_s)
+        """Of the requests that ended lately: where a queue is longer than the horizon, none that
+        ends now arrived within it, and the daemon would see no traffic where it is needed most.
+        """
+        since = live.now - self._horizon.observe_s
+        recent = [e for e in self._recent if e.ended >= since]
         return summarise(recent, live, self._slo, self._horizon.observe_s)
 
 
 def summarise(
     recent: Sequence[Exposure], live: LiveSettings, slo: SLO, observe_s: float
 ) -> Traffic:
-    """The recent requests as the brain sees them: attainment of those under `live` alone.
+    """The requests that ended lately as the brain sees them: attainment of those under `live`.
 
     A request that its client gave up counts as missed once a deadline had passed, else not at
-    all. The offered rate counts every arrival that has ended, whatever settings it met.
+    all. The offered rate counts every request that ended, whatever settings it met, over the time
+    in which they arrived.
     """
     mine = [
         e
@@ -165,11 +177,25 @@ def summarise(
         if e.generation_start == e.generation_end == live.generation and slo.counts(e)
     ]
     good = sum(slo.met_by(e) for e in mine)
-    span = min(observe_s, live.now - min((e.arrival for e in recent), default=live.now))
+    span_s = _arrived_within_s(recent, live.now, observe_s)
     workload = Workload(
-        rate_rps=len(recent) / span if span > 0 else 0.0,
+        rate_rps=len(recent) / span_s if span_s > 0 else 0.0,
         prompt_tokens=tuple(e.prompt_tokens for e in recent if e.served),
         output_tokens=tuple(e.output_tokens for e in recent if e.served),
     )
     attainment = good / len(mine) if mine else float("nan")
     return Traffic(requests=len(mine), attainment=attainment, workload=workload)
+
+
+def _arrived_within_s(recent: Sequence[Exposure], now: float, observe_s: float) -> float:
+    """How long it took the requests that ended within `observe_s` to arrive, seconds.
+
+    As long as it took them to end, less what the queue grew by meanwhile.
+    """
+    if not recent:
+        return 0.0
+    arrivals = [e.arrival for e in recent]
+    ending_s = min(observe_s, now - min(arrivals))
+    queues = [e.queue_s for e in sorted(recent, key=lambda e: e.ended) if e.queue_s is not None]
+    growth_s = queues[-1] - queues[0] if queues else 0.0
+    return max(ending_s - growth_s, max(arrivals) - min(arrivals))

@@ -15,8 +15,6 @@ from autotuner.domain.experiment import Design, Guardrail, Plan
 from autotuner.domain.measures import Link, measure
 
 _SLOTS_PER_RELAXATION = 6.0
-# Chosen: a restart then takes a tenth of the time, and what it leaves cold another small part.
-_SLOTS_PER_RESTART = 10.0
 # Chosen: logs of means are biased where one arm is only more variable; with a hundred requests
 # in a slot the bias is small against any worthwhile effect. Shares have no such bias.
 _REQUESTS_FOR_RATIOS = 100
@@ -107,11 +105,13 @@ def planned(base: Plan, noise: Noise, effect: float | None = None) -> Plan:
 def with_restarts(base: Plan, restart_s: float) -> Plan:
     """The plan of a test whose changes of arms take a restart of `restart_s`; `base` without one.
 
-    Slots are long against it, and the whole takes no longer than `base.budget_s`.
+    Slots are long against it, and the whole takes no longer than `base.budget_s`. Where answers
+    are the outcome, slots stay as they are: a probe says no more in a longer one.
     """
     if not restart_s > 0:
         return base
-    slot_s = max(base.slot_s, _SLOTS_PER_RESTART * restart_s)
+    long_s = 0.0 if measure(base.outcome).needs_probe else base.slot_restarts * restart_s
+    slot_s = max(base.slot_s, long_s)
     plan = replace(base, slot_s=slot_s, restart_s=restart_s)
     affordable = int(base.budget_s / (2 * plan.period_s) + 1e-9)
     return replace(plan, max_pairs=max(1, min(base.max_pairs, affordable)))
@@ -152,10 +152,12 @@ def feasible(plan: Plan, rate_rps: float) -> str | None:
             f"allows {plan.max_pairs} of {plan.slot_s:.0f} s slots: raise max_pairs"
         )
     expected = rate_rps / plan.design.lanes * (plan.slot_s - plan.cooldown_s)
-    if expected < plan.min_requests_per_slot:
+    # Arrivals vary by the root of their number: at the bare mean half of the slots have too few.
+    if expected - math.sqrt(expected) < plan.min_requests_per_slot:
         return (
             f"{rate_rps:.2g} requests/s bring about {expected:.0f} requests into a slot of "
-            f"{plan.slot_s:.0f} s and {plan.min_requests_per_slot} are needed: raise slot_s"
+            f"{plan.slot_s:.0f} s, and {plan.min_requests_per_slot} are needed in nearly each: "
+            "raise slot_s"
         )
     return None
 

@@ -18,6 +18,8 @@ POLL_S = 1.0
 # Chosen: a cycle may take this long when the target answers late or answers are probed.
 FRESH_S = 60.0
 FRESH_CYCLES = 5
+# Chosen: a daemon that is started together with the wait gives its first sign within this.
+START_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -86,16 +88,21 @@ def look_at(history: History, request_id: int) -> Seen:
 def follow(
     history: History, request_id: int, daemon: Daemon, say: Callable[[str], None], waiter: Waiter
 ) -> tuple[Seen, str | None]:
-    """Waits for the end, saying what changes; or until no daemon is there, with that sentence."""
+    """Waits for the end, saying what changes; or until no daemon is there, with that sentence.
+
+    One that is missing at first may still be starting: it has START_S for that.
+    """
     before: Seen | None = None
+    patient_until = waiter.now() + START_S
     while True:
         seen = look_at(history, request_id)
         for sentence in progress(before, seen):
             say(sentence)
         if seen.ended:
             return seen, None
-        absent = daemon.absence(seen.request.target, seen.beat, waiter.now())
-        if absent is not None:
+        now = waiter.now()
+        absent = daemon.absence(seen.request.target, seen.beat, now)
+        if absent is not None and now >= patient_until:
             return seen, absent
         before = seen
         waiter.sleep(POLL_S)

@@ -206,7 +206,7 @@ def stop(
 
 def _ask(settings: Config, wish: Wish, config: Path, *, wait: bool, as_json: bool) -> None:
     """Writes the request; says where no daemon will take it soon; waits where asked to."""
-    from autotuner.commands.experiment_follow import Daemon, idleness
+    from autotuner.commands.experiment_follow import START_S, Daemon, idleness
     from autotuner.declaring import declare
 
     history, target = _history(settings), wish.target.name
@@ -219,7 +219,8 @@ def _ask(settings: Config, wish: Wish, config: Path, *, wait: bool, as_json: boo
         if warning:
             typer.echo(warning, err=True)
     if missing:
-        typer.echo(f"request {number} is kept until a daemon takes it", err=True)
+        patience = f"; waiting up to {START_S:.0f} s for one" if wait else ""
+        typer.echo(f"request {number} is kept until a daemon takes it{patience}", err=True)
     if wait:
         _follow(history, number, daemon, as_json=as_json)
     elif as_json:

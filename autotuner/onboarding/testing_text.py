@@ -20,20 +20,21 @@ def testing_text(*, quick: bool, proxied: bool, restarts: bool) -> str:
 _QUICK = """\
 # --quick-tests: short slots, so that a first test ends in minutes. Few requests fall into a slot:
 # only large effects are found. Run `init` without it for a service that matters.
-# A test that restarts the server gets longer slots by itself.
+# A test that restarts the server gets longer slots by itself, though of three restarts only.
 experiment:
   slot_s: 12
   washout_min_s: 1
   washout_max_s: 4
   cooldown_s: 2
   min_requests_per_slot: 4
+  slot_restarts: 3
   prior_sd: 0.2
   confidence: 0.95
 """
 _FEW_PAIRS = "  max_pairs: 20\n"
 _MANY_PAIRS = "  max_pairs: 240 # 96 min: enough for a test with restarts of half a minute\n"
 _QUICK_REST = """\
-  observe_s: 20
+  observe_s: 40
   min_requests: 10
   pause_s: 10
   retry_s: 20

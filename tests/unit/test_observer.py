@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from autotuner.domain.energy import Meter
 from autotuner.domain.errors import TargetUnavailableError
 from autotuner.domain.experiment import Arm, Experiment, Plan, Slot
 from autotuner.domain.knobs import Settings
@@ -88,6 +90,27 @@ def observer(metrics: Scrapes, clock: list[float], noise_s: float = 0.0) -> Obse
     return Observer(memory, metrics, SLO_1S, Horizon(20.0, 60.0, noise_s))
 
 
+def saturated(until: float, rate: float, served: float) -> list[Exposure]:
+    """What has ended of an overload that began at 0, served one at a time in order."""
+    lasts_s = 1 / served
+    asked = (
+        (request(k / rate, (1, 1)), k * (lasts_s - 1 / rate)) for k in range(int(until * served))
+    )
+    return [replace(one, queue_s=waits_s, e2el_s=waits_s + lasts_s) for one, waits_s in asked]
+
+
+def test_a_queue_longer_than_the_horizon_hides_neither_the_traffic_nor_its_rate() -> None:
+    memory = MemoryTarget({"k": 1}, {"k": Capability(IntRange(1, 9))}, lambda: 200.0)
+    for one in saturated(200.0, rate=2.0, served=0.5):
+        memory.finish(one)
+    seen = Observer(memory, Scrapes(None), SLO_1S, Horizon(20.0, 60.0)).observe(None)
+    assert seen.traffic is not None
+    assert seen.traffic.requests == 11
+    assert seen.traffic.workload.rate_rps == pytest.approx(
+        2.0, rel=0.15
+    )  # a fence has one post more than gaps
+
+
 def test_a_running_test_is_told_what_the_gauges_said_and_a_failed_scrape_adds_nothing() -> None:
     clock = [100.0]
     seeing = observer(Scrapes(hot(100, 60), hot(105, 70), None, hot(115, 80)), clock)
@@ -120,3 +143,17 @@ def test_a_scrape_that_came_before_is_no_window_and_no_problem() -> None:
     assert [one.problem for one in seen] == [None] * 4
     lengths = [one.window.length_s if one.window else None for one in seen]
     assert lengths == [None, 5.0, None, 7.0]
+
+
+def test_energy_read_between_two_scrapes_of_the_server_is_not_lost() -> None:
+    """This machine's counters are read in each cycle, the server's page comes when it comes."""
+
+    def read(at: float, joules: float) -> Snapshot:
+        return Snapshot(at, {"requests": 0.0}, energy={"rapl": Meter({"package-0": joules})})
+
+    clock = [100.0]
+    seeing = observer(Scrapes(read(100, 0), read(100, 300), read(105, 500)), clock)
+    seen = [seeing.observe(None) for clock[0] in (100.0, 103.0, 106.0)]
+    assert [one.window for one in seen[:2]] == [None, None]
+    assert seen[2].window is not None
+    assert seen[2].window.energy_j == 500

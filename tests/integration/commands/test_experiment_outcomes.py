@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from autotuner.commands.experiment_follow import Daemon, Waiter, follow
+from autotuner.commands.experiment_follow import START_S, Daemon, Waiter, follow
 from autotuner.domain.experiment import (
     Guardrail,
     Plan,
@@ -152,10 +152,44 @@ def test_a_wait_follows_the_daemon_to_the_verdict(history: History) -> None:
     assert seen.experiment is not None
 
 
+def test_a_wait_is_patient_with_a_daemon_that_is_starting(history: History) -> None:
+    history.record_target("chat", kind="worker", url="http://127.0.0.1:9", at=1.0)
+    number = history.ask("chat", Ask.EXPERIMENT, "ana", 1.0)
+    clock = [1000.0]
+
+    def step(s: float) -> None:
+        clock[0] += s
+        if clock[0] == 1000.0 + START_S / 2:
+            daemon_lives(history)
+            history.take_control(number, 9.0, result="the target is busy")
+
+    seen, absent = follow(
+        history, number, Daemon(5.0, ""), lambda _: None, Waiter(lambda: clock[0], step)
+    )
+    assert absent is None
+    assert seen.request.result == "the target is busy"
+
+
+def test_a_wait_for_a_daemon_that_never_starts_ends(history: History) -> None:
+    history.record_target("chat", kind="worker", url="http://127.0.0.1:9", at=1.0)
+    number = history.ask("chat", Ask.EXPERIMENT, "ana", 1.0)
+    clock = [1000.0]
+
+    def step(s: float) -> None:
+        clock[0] += s
+
+    _, absent = follow(
+        history, number, Daemon(5.0, ""), lambda _: None, Waiter(lambda: clock[0], step)
+    )
+    assert absent is not None
+    assert clock[0] == 1000.0 + START_S
+
+
 def test_a_wait_ends_when_the_daemon_is_gone(history: History) -> None:
     daemon_lives(history)
     number = history.ask("chat", Ask.EXPERIMENT, "ana", 1.0)
-    times = iter([time.time(), time.time() + 500])
+    began = time.time()
+    times = iter([began, began, began + 500])
     waiter = Waiter(now=lambda: next(times), sleep=lambda _s: None)
     seen, absent = follow(history, number, Daemon(5.0, "autotuner run"), lambda _: None, waiter)
     assert seen.request.waits

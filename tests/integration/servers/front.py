@@ -85,8 +85,12 @@ class Front:
         except requests.RequestException:
             return False
 
-    def wait_serving(self) -> None:
-        until(self.serving, self.told)
+    def wait_serving(self, within_s: float = 60.0) -> None:
+        """A proxy that has ended, say for its configuration, is not waited for."""
+        process = self.process
+        assert process is not None
+        until(lambda: self.serving() or process.poll() is not None, self.told, within_s)
+        assert process.poll() is None, self.told()
 
     def kill(self) -> None:
         """kill -9: what it started may live on."""

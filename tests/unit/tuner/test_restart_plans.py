@@ -39,6 +39,12 @@ def plan_of(decision: Decision) -> Plan:
     return decision.state.experiment.plan
 
 
+def test_a_policy_may_have_shorter_slots_between_restarts() -> None:
+    plan = with_restarts(replace(ROOMY, slot_restarts=3.0), 40.0)
+    assert plan.slot_s == max(ROOMY.slot_s, 120.0)
+    assert plan.max_pairs > with_restarts(ROOMY, 40.0).max_pairs
+
+
 def test_slots_are_ten_restarts_long_within_the_policy_s_time() -> None:
     plan = plan_of(told(40.0))
     assert (plan.restart_s, plan.slot_s) == (40.0, 400.0)
@@ -46,6 +52,12 @@ def test_slots_are_ten_restarts_long_within_the_policy_s_time() -> None:
     assert plan.budget_s <= ROOMY.budget_s
     short = plan_of(told(3.0))
     assert (short.restart_s, short.slot_s) == (3.0, 100.0)
+
+
+def test_where_answers_are_the_outcome_slots_stay_as_they_are() -> None:
+    plan = with_restarts(replace(ROOMY, outcome="quality"), 40.0)
+    assert (plan.restart_s, plan.slot_s) == (40.0, 100.0)
+    assert plan.max_pairs == int(ROOMY.budget_s / (2 * (100 + 10 + 40)))
 
 
 def test_what_tests_saw_goes_before_the_target_s_word() -> None:
