@@ -170,8 +170,7 @@ class Availability:
             self._add(ledger, now, told)
         else:
             self._add_each(ledger, batch, now)
-        ended = (one.arrival + one.e2el_s for one in batch.exposures)
-        until = max(ended, default=-math.inf)
+        until = max((one.ended for one in batch.exposures), default=-math.inf)
         self._marks = replace(self._marks, log_until=max(self._marks.log_until, until))
 
     def _by_counters(self, window: Window | None) -> Tally | None:
@@ -184,9 +183,8 @@ class Availability:
         ahead_s = batch.now - now
         by_minute: dict[float, list[Exposure]] = defaultdict(list)
         for one in batch.exposures:
-            ended = one.arrival + one.e2el_s
-            if ended > self._counted_before:
-                by_minute[start_of(min(now, ended - ahead_s), MINUTE_S)].append(one)
+            if one.ended > self._counted_before:
+                by_minute[start_of(min(now, one.ended - ahead_s), MINUTE_S)].append(one)
         for minute, requests in by_minute.items():
             self._add(ledger, minute, tallied(requests, self._slo))
 

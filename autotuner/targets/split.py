@@ -108,7 +108,7 @@ class SplitTarget:
             for exposure in batch.exposures
         ]
         in_flight = self._in_flight(batches)
-        rows.sort(key=lambda row: row.arrival + row.e2el_s)
+        rows.sort(key=lambda row: row.ended)
         return ExposureBatch(
             boot_id="+".join(batch.boot_id for batch in batches),
             now=max(self.on_first_clock(batch.now, at) for at, batch in enumerate(batches)),
