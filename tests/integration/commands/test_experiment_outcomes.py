@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from autotuner.commands.experiment_follow import START_S, Daemon, Waiter, follow
+from autotuner.commands.experiment_follow import START_S, Daemon, Seen, Waiter, follow
 from autotuner.domain.experiment import (
     Guardrail,
     Plan,
@@ -152,37 +153,43 @@ def test_a_wait_follows_the_daemon_to_the_verdict(history: History) -> None:
     assert seen.experiment is not None
 
 
-def test_a_wait_is_patient_with_a_daemon_that_is_starting(history: History) -> None:
-    history.record_target("chat", kind="worker", url="http://127.0.0.1:9", at=1.0)
-    number = history.ask("chat", Ask.EXPERIMENT, "ana", 1.0)
-    clock = [1000.0]
+def followed(
+    history: History, number: int, then: Callable[[float], None]
+) -> tuple[Seen, str | None, float]:
+    """What a wait ended with, and after how long by its clock; `then` is called at each turn."""
+    clock = [0.0]
 
     def step(s: float) -> None:
         clock[0] += s
-        if clock[0] == 1000.0 + START_S / 2:
+        then(clock[0])
+
+    waiter = Waiter(lambda: clock[0], step)
+    seen, absent = follow(history, number, Daemon(5.0, ""), lambda _: None, waiter)
+    return seen, absent, clock[0]
+
+
+def asked_without_a_daemon(history: History) -> int:
+    history.record_target("chat", kind="worker", url="http://127.0.0.1:9", at=1.0)
+    return history.ask("chat", Ask.EXPERIMENT, "ana", 1.0)
+
+
+def test_a_wait_is_patient_with_a_daemon_that_is_starting(history: History) -> None:
+    number = asked_without_a_daemon(history)
+
+    def starts(after_s: float) -> None:
+        if after_s == START_S / 2:
             daemon_lives(history)
             history.take_control(number, 9.0, result="the target is busy")
 
-    seen, absent = follow(
-        history, number, Daemon(5.0, ""), lambda _: None, Waiter(lambda: clock[0], step)
-    )
+    seen, absent, _ = followed(history, number, starts)
     assert absent is None
     assert seen.request.result == "the target is busy"
 
 
 def test_a_wait_for_a_daemon_that_never_starts_ends(history: History) -> None:
-    history.record_target("chat", kind="worker", url="http://127.0.0.1:9", at=1.0)
-    number = history.ask("chat", Ask.EXPERIMENT, "ana", 1.0)
-    clock = [1000.0]
-
-    def step(s: float) -> None:
-        clock[0] += s
-
-    _, absent = follow(
-        history, number, Daemon(5.0, ""), lambda _: None, Waiter(lambda: clock[0], step)
-    )
+    _, absent, after_s = followed(history, asked_without_a_daemon(history), lambda _: None)
     assert absent is not None
-    assert clock[0] == 1000.0 + START_S
+    assert after_s == START_S
 
 
 def test_a_wait_ends_when_the_daemon_is_gone(history: History) -> None:
