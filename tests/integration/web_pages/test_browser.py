@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 pytest.importorskip("playwright", reason="pip install playwright (in the extra dev)")
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect
 
 from autotuner.domain.mode import Mode
 from autotuner.history.store import History
@@ -120,17 +120,17 @@ def test_times_are_in_the_readers_zone_with_utc_in_the_title(page: Page, base: s
 
 
 def test_the_theme_follows_the_system_until_it_is_switched(page: Page, base: str) -> None:
-    def ground() -> str:
-        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    def grounded(colour: str) -> None:
+        # Waits for the page that the switch loads: it has the same address as the one before.
+        expect(page.locator("body")).to_have_css("background-color", colour)
 
     page.goto(f"{base}/alerts")
-    assert ground() == "rgb(20, 23, 26)"
+    grounded("rgb(20, 23, 26)")
     page.get_by_role("button", name="Light").click()
-    page.wait_for_url(f"{base}/alerts")
-    assert ground() == "rgb(251, 251, 250)"
+    grounded("rgb(251, 251, 250)")
     page.emulate_media(color_scheme="light")
     page.get_by_role("button", name="Dark").click()
-    page.wait_for_function("getComputedStyle(document.body).backgroundColor == 'rgb(20, 23, 26)'")
+    grounded("rgb(20, 23, 26)")
 
 
 def test_what_is_left_of_the_error_budget_is_a_bar_with_its_words(page: Page, base: str) -> None:
