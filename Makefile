@@ -50,7 +50,7 @@ tests: setup
 	$(BIN)/pytest -n 2 --dist loadfile
 
 studies: setup
-	$(BIN)/autotuner study run --all --quick
+	$(BIN)/autotuner study run --all --quick --jobs 2
 
 wheel: setup
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -20,6 +20,7 @@ from autotuner.agent.systems import Mix, points_of_sample
 from autotuner.domain.errors import AgentError
 from autotuner.domain.knobs import Value
 from autotuner.domain.telemetry import Exposure
+from autotuner.whole_files import write_whole
 
 MOMENTS = 48  # kept per target: two days at one an hour; chosen
 
@@ -118,10 +119,8 @@ def keep(path: Path, moment: Moment) -> None:
     Raises AgentError where it can't be written.
     """
     moments = (*read(path), moment)[-MOMENTS:]
-    beside = path.with_suffix(".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(to_json(moments), allow_nan=False), encoding="utf-8")
-        beside.replace(path)
+        write_whole(path, json.dumps(to_json(moments), allow_nan=False))
     except OSError as error:
         raise AgentError(f"{path}: can't be written: {error.strerror}") from error

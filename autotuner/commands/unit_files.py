@@ -13,6 +13,7 @@ from pathlib import Path
 
 from autotuner.domain.errors import ConfigError
 from autotuner.resources import resource_folder
+from autotuner.whole_files import write_whole
 
 UNITS = (
     "autotuner.service",
@@ -132,12 +133,7 @@ def write(file: File) -> None:
         file.path.parent.mkdir(
             parents=True, exist_ok=True, mode=0o700 if file.mode == 0o600 else 0o755
         )
-        new = file.path.with_name(f".{file.path.name}.new")
-        new.unlink(missing_ok=True)
-        new.touch(mode=file.mode)
-        new.write_text(file.text, encoding="utf-8")
-        new.chmod(file.mode)
-        new.replace(file.path)
+        write_whole(file.path, file.text, file.mode)
     except OSError as problem:
         raise refusal(file.path, problem) from problem
 

@@ -19,8 +19,8 @@ from typing import Any
 
 from autotuner.config import LearnConfig
 from autotuner.domain.fine_tuning import BASE
-from autotuner.finetune.atomic import publish_folder, write_whole
 from autotuner.finetune.errors import FineTuningError, StoreBusyError
+from autotuner.whole_files import publish_folder, write_whole
 
 
 @dataclass(frozen=True)

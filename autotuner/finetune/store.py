@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autotuner.finetune.atomic import publish_folder, write_whole
 from autotuner.finetune.errors import StoreBusyError, StoreError
 from autotuner.finetune.examples import Example, from_fields, split_hash
 from autotuner.finetune.versions import DatasetVersion, version_from_dict
+from autotuner.whole_files import publish_folder, write_whole
 
 HELD_OUT_SHARE = 0.05  # chosen
 FORMAT = 1

@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from autotuner.domain.errors import ConfigError
+from autotuner.whole_files import whole_file
 
 log = structlog.get_logger()
 
@@ -99,21 +100,15 @@ def read_tokens(path: Path) -> tuple[Entry, ...]:
 
 def write_tokens(path: Path, entries: tuple[Entry, ...]) -> None:
     """Replaces the file as a whole, readable by its owner alone; raises ConfigError."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.writelines(entry.line for entry in entries)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():  # the daemon's user must still be able to read what root added to
-            before = path.stat()
-            fresh.chmod(stat.S_IMODE(before.st_mode))
-            if os.geteuid() == 0:
-                os.chown(fresh, before.st_uid, before.st_gid)
-        fresh.replace(path)
+        with whole_file(path, 0o600) as file:
+            file.writelines(entry.line.encode() for entry in entries)
+            if path.exists():  # the daemon's user must still be able to read what root added to
+                before = path.stat()
+                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+                if os.geteuid() == 0:
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
     except OSError as problem:
-        fresh.unlink(missing_ok=True)
         raise ConfigError(f"tokens_file={str(path)!r}: can't be written ({problem})") from problem
 
 

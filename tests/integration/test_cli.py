@@ -31,6 +31,7 @@ def autotuner(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["silence", "end", "7", "-c", "good.yaml"], "silence 7: there is none"),
         (["silence", "add", "-c", "good.yaml", "--for", "2", "-m", "x"], "--for='2': a unit"),
         (["study", "run", "nothing"], "study='nothing': unknown"),
+        (["study", "run", "--all", "--jobs", "2"], "--jobs 2: studies that run beside each other"),
         (["simulate", "--policy", "nothing"], "policy='nothing': no such file"),
         (["simulate", "--max-num-seqs", "3"], "max_num_seqs=3: not a level"),
         (["agent", "show", "nothing"], "nothing"),

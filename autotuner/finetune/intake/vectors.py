@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from autotuner.finetune.atomic import sync_folder, whole_file
 from autotuner.finetune.intake.embedding import DIMENSIONS, NAME, Embedding, text_of
 from autotuner.finetune.intake.neighbours import AllOfThem, Indexed, Seen, index_installed
 from autotuner.finetune.intake.ngrams import BUCKETS, batches
 from autotuner.finetune.store import ExampleStore
+from autotuner.whole_files import sync_folder, whole_file
 
 Halves = npt.NDArray[np.float16]
 _FREQUENCIES, _INDEX = "frequencies.npz", "index."

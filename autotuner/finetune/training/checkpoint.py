@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from autotuner.finetune.atomic import publish_folder
 from autotuner.finetune.errors import TrainingError
+from autotuner.whole_files import publish_folder
 
 
 class Checkpoints:

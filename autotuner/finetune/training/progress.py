@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from autotuner.finetune.atomic import write_whole
+from autotuner.whole_files import write_whole
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from autotuner.finetune.atomic import publish_folder
 from autotuner.finetune.training.base import Base
 from autotuner.finetune.training.loop import Record
 from autotuner.finetune.training.run_folder import RunFolder, Task
 from autotuner.finetune.training.trained import Trained, description, write_description
+from autotuner.whole_files import publish_folder
 
 _LAYER = re.compile(r"base_model\.model\.(?P<name>.+)\.lora_[AB]\.weight")  # PEFT's names
 _COPIED = ("*.json", "*.jinja")

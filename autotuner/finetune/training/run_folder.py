@@ -23,12 +23,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autotuner.finetune.atomic import write_whole
 from autotuner.finetune.errors import TrainingError
 from autotuner.finetune.examples import Example
 from autotuner.finetune.training.base import Base
 from autotuner.finetune.training.plan import TrainingPlan
 from autotuner.finetune.training.progress import ProgressFile
+from autotuner.whole_files import write_whole
 
 WAIT_FOR_LOCK_S = 30.0  # chosen: processes of a killed run end within a second or two
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autotuner.finetune.atomic import write_whole
 from autotuner.finetune.errors import TrainingError
+from autotuner.whole_files import write_whole
 
 DESCRIPTION_FILE = "autotuner.json"
 FORMAT = 1

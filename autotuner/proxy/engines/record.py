@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, Protocol
 
 from autotuner.proxy.engines.launchers.port import Place
 from autotuner.proxy.ports import Value
+from autotuner.whole_files import write_whole
 
 _VERSION = 1
 
@@ -62,12 +61,7 @@ class FileStore:
     def save(self, record: Record) -> None:
         """Raises OSError: acting without a record could leave a server that nobody knows of."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle, fresh = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"version": _VERSION, **asdict(record)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(fresh).replace(self._path)
+        write_whole(self._path, json.dumps({"version": _VERSION, **asdict(record)}), 0o600)
 
 
 def _standing(data: dict[str, Any] | None) -> Standing | None:

@@ -1,4 +1,4 @@
-"""Which workloads were measured before, on the same machine with the same versions."""
+"""Which workloads were measured before, with the same versions; each tells of its machine."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ class Part:
 
 
 def kept(path: Path, workloads: Sequence[str]) -> dict[str, Part]:
-    """The parts of `workloads` in `path`; none where it is of another machine or other versions."""
+    """The parts of `workloads` in `path`; none where it is of other versions.
+
+    All comparisons are within a workload, so that workloads may come from several machines.
+    """
     if not path.exists():
         return {}
     before = json.loads(path.read_text(encoding="utf-8"))
-    now = (_common.machine(), _common.versions("autotuner", *PACKAGES))
-    if (before["machine"], before["versions"]) != now:
+    if before["versions"] != _common.versions("autotuner", *PACKAGES):
         return {}
     measured = [row["workload"] for row in before["rows"]]
     return {name: _part(before, name) for name in workloads if name in measured}

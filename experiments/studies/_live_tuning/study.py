@@ -91,7 +91,7 @@ class Outcome:
 def run(quick: bool, out: Path) -> dict[str, Any]:
     """Measures all workloads on one worker; writes results.json and figure.png into `out`.
 
-    An hour each: what `out` holds of this machine and these versions is kept, not measured again.
+    An hour each: what `out` holds of these versions is kept, not measured again.
     """
     size = QUICK if quick else FULL
     out.mkdir(parents=True, exist_ok=True)
@@ -219,7 +219,10 @@ def _goodput(blocks: Sequence[Block]) -> float:
 def _rows(outcome: Outcome) -> list[dict[str, Any]]:
     name = outcome.workload.name
     day = datetime.now(UTC).date().isoformat()
-    load = {"rate_rps": outcome.load.rate_rps, "slo": outcome.load.slo.describe(), "measured": day}
+    load = {
+        "rate_rps": outcome.load.rate_rps, "slo": outcome.load.slo.describe(), "measured": day,
+        "machine": _common.machine(),
+    }  # fmt: skip
     rows: list[dict[str, Any]] = [{"workload": name, "part": "load", **load}]
     for s in outcome.sweep:
         figures = {f"predicted_{k}": v for k, v in s.predicted.items()}

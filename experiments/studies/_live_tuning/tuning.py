@@ -17,6 +17,7 @@ from experiments.studies._live_tuning.traffic import WORKLOADS, Workload
 
 SLOT_S = 15.0
 SLOT_REQUESTS = 14  # chosen: with Poisson arrivals a slot then rarely holds fewer than a test needs
+OBSERVED = 30  # requests that the daemon looks back on
 RESTS = 2  # so many looks without a candidate end the tuning
 RESTING = "no candidate promises"
 ENDED = frozenset(f"{what}-{name}" for what in ("load", "daemon") for name in WORKLOADS)
@@ -137,8 +138,8 @@ def _write_config(
             "max_pairs": 14, "min_requests_per_slot": 6, "prior_sd": 0.1,
         },
         "proposer": {
-            "goal_attainment": 0.995, "observe_s": 40, "min_requests": 20,
-            "pause_s": 20, "retry_s": 10,
+            "goal_attainment": 0.995, "pause_s": 20, "retry_s": 10,
+            "observe_s": max(40, round(OBSERVED / load.rate_rps)), "min_requests": OBSERVED // 2,
         },
         "forecast": {"bucket_s": 5, "horizon_s": 120, "refit_s": 300},
     }  # fmt: skip

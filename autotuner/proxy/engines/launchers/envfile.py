@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autotuner.proxy.engines.launchers.port import LaunchError
+from autotuner.whole_files import write_whole
 
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 
@@ -34,13 +33,7 @@ def write_environment(path: Path, variables: Mapping[str, str]) -> None:
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(fresh).chmod(0o644)
-        Path(fresh).replace(path)
+        write_whole(path, text, 0o644)
     except OSError as problem:
         raise LaunchError(f"environment_file={path}: {problem.strerror}") from problem
 

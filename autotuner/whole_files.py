@@ -11,14 +11,18 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
     """What is written becomes `path` at the end; after an error, `path` is as it was.
 
+    `mode`: its permissions, from the start and whatever the umask; None: as the umask says.
     Raises OSError.
     """
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
-        with fresh.open("xb") as file:
+        with os.fdopen(os.open(fresh, flags, 0o666 if mode is None else mode), "wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -29,10 +33,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """`data` becomes `path`, or what was there stays; raises OSError."""
-    with whole_file(path) as file:
-        file.write(data)
+def write_whole(path: Path, data: bytes | str, mode: int | None = None) -> None:
+    """`data`, text as UTF-8, becomes `path`, or what was there stays; raises OSError."""
+    with whole_file(path, mode) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
 
 
 def publish_folder(made: Path, place: Path) -> None:
