@@ -75,7 +75,7 @@ def test_processes_end_with_who_started_them_and_go_on_with_their_memory(
     plan = replace(plan, bucket_mb=0.01)
     alone = train(tiny, examples(COUNT), plan, tmp_path / "alone")
     # Paced, so that it is still at it when it is killed: pace does not change what comes out.
-    killed_after(9, tiny, tmp_path / "killed", replace(plan, share=0.1))
+    killed_after(9, tiny, tmp_path / "killed", replace(plan, share=0.3))
 
     # It waits for the lock of process 0, which is free when that one is gone.
     resumed = train(tiny, examples(COUNT), plan, tmp_path / "killed")

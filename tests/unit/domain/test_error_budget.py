@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotuner.config import Policy, parse_policy
@@ -109,6 +109,7 @@ def test_no_requests_at_all_burn_nothing() -> None:
     assert math.isnan(seen.lasts_s)
 
 
+@settings(max_examples=15)  # each goes through 12,000 minutes
 @given(st.floats(0.00001, 0.01))
 def test_how_long_it_lasts_is_the_window_over_the_burn_rate(share: float) -> None:
     seen = budget_of(steady(share, 50.0, hours=1, before_h=200), GOAL, NOW)
