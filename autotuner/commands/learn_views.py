@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -10,35 +11,13 @@ from rich.table import Table
 
 from autotuner.commands.views import when
 from autotuner.domain.fine_tuning import BASE, FineTune
+from autotuner.web.learning import fine_tune_view
 
 
 def as_dict(tune: FineTune) -> dict[str, Any]:
-    """As `--json` tells it; figures that are not known are null."""
-    scores = tune.scores
-    return {
-        "name": tune.name,
-        "stage": str(tune.stage),
-        "reason": tune.reason,
-        "parent": tune.parent,
-        "versions": list(tune.versions),
-        "examples": tune.examples,
-        "replayed": tune.replayed,
-        "planned_at": tune.planned_at,
-        "changed_at": tune.changed_at,
-        "attempts": tune.attempts,
-        "seconds": tune.seconds,
-        "update_s": tune.update_s,
-        "new_before": scores.new_before,
-        "new_after": scores.new_after,
-        "old_before": scores.old_before,
-        "old_after": scores.old_after,
-        "forgetting": scores.forgetting,
-        "agreement_before": scores.agreement_before,
-        "agreement_after": scores.agreement_after,
-        "pairing": scores.pairing,
-        "request": tune.request_id,
-        "experiment": tune.experiment_id,
-    }
+    """As `--json` tells it, and the API too; figures that are not known are null."""
+    told = asdict(fine_tune_view(tune))
+    return {**told, "versions": list(tune.versions)}
 
 
 def print_one(tune: FineTune) -> None:

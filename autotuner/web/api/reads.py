@@ -1,4 +1,4 @@
-"""The routes that read: fleet, targets, experiments, decisions, alerts, silences, agents."""
+"""The routes that read: fleet, targets, experiments, alerts, silences, agents, learning."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from fastapi import APIRouter, Depends, Query, Security
 from fastapi.security import HTTPBearer
 
 from autotuner.domain.experiment import Verdict
-from autotuner.web import declared, reading
+from autotuner.web import declared, learning, reading
 from autotuner.web.api.bodies import ExperimentReport, Me
 from autotuner.web.api.parts import PREFIX, Cursor, Limit, Name, Target, TargetName, Time, answers
 from autotuner.web.guard import Asker, Guard
+from autotuner.web.learning import LearningView
 from autotuner.web.sources import Sources
 from autotuner.web.views import (
     ActionPage,
@@ -97,6 +98,11 @@ def _target_routes(router: APIRouter, sources: Sources) -> None:
     ) -> AgentView:
         """Which agents the target used, and how good its model was over the last days."""
         return reading.agent(sources, name, time.time(), checks_s=days * reading.DAY_S)
+
+    @router.get("/targets/{name}/learning", tags=["targets"], responses=answers(404))
+    def learnt(name: TargetName, limit: Limit = 20) -> LearningView:
+        """The weights in force, fine-tunes and files of examples; newest first."""
+        return learning.learning(sources, name, limit=limit)
 
 
 def _experiment_routes(router: APIRouter, sources: Sources) -> None:

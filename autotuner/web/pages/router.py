@@ -122,6 +122,10 @@ def _add_views(router: APIRouter, pages: Pages, desk: _Desk) -> None:
     def agent(request: Request, asker: Asker = viewer) -> str:
         return pages.agent(desk.visit(request, asker, "/agent"))
 
+    @router.get("/learning", response_class=HTMLResponse)
+    def learning(request: Request, asker: Asker = viewer) -> str:
+        return pages.learning(desk.visit(request, asker, "/learning"))
+
 
 def _add_wishes(router: APIRouter, pages: Pages, desk: _Desk) -> None:
     viewer, operator = Depends(desk.guard.page_viewer), Depends(desk.guard.page_operator)

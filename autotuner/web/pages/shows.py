@@ -17,6 +17,7 @@ from autotuner.report.numbers import level_text
 from autotuner.report.reasons import reasons
 from autotuner.report.words import bounds_text, words
 from autotuner.web import reading
+from autotuner.web.learning import learning
 from autotuner.web.pages.actions import ACTIONS, action_named, offered
 from autotuner.web.pages.charts import interval_svg
 from autotuner.web.pages.panels import ExperimentFigures
@@ -179,6 +180,11 @@ class Pages:
         names = self.sources.history.targets()
         agents = [reading.agent(self.sources, name, visit.now) for name in names]
         return render("agent.html", visit, agents=agents)
+
+    def learning(self, visit: Visit) -> str:
+        names = self.sources.history.targets()
+        learnt = [learning(self.sources, name) for name in names]
+        return render("learning.html", visit, learnt=[one for one in learnt if one.begun])
 
     def confirm_action(self, visit: Visit, target: str, name: str, experiment: str = "") -> str:
         """Raises UnknownNameError for a target or an action that is not known."""

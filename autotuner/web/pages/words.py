@@ -43,6 +43,10 @@ _SERIES = {
 }
 _VERDICT_TONES = {"ACCEPTED": "good", "HARMFUL": "bad", "ABORTED": "warn"}
 _MODE_TONES = {"active": "good", "advisory": "info", "paused": "warn"}
+_STAGE_TONES = {
+    "promoted": "good", "offered": "info", "training": "info", "refused": "warn", "failed": "bad",
+    "rolled_back": "warn",
+}  # fmt: skip
 _SEVERITY_TONES = {"critical": "bad", "warning": "warn", "info": "info"}
 
 
@@ -103,6 +107,11 @@ def between(outcome: str, low: float | None, high: float | None) -> str:
     return f"{gain(outcome, known_low)} … {gain(outcome, known_high)}"
 
 
+def loss(value: float | None) -> str:
+    """A loss in nats per token."""
+    return DASH if value is None else f"{value:.3f}"
+
+
 def value_text(value: Any) -> str:
     """A knob's value."""
     if isinstance(value, list | tuple):
@@ -130,8 +139,10 @@ def time_tag(at: float | None) -> Markup:
 
 
 def tone(word: str | None) -> str:
-    """The class of a badge for a verdict, a mode or a severity; the badge says the word itself."""
-    tones: Mapping[str, str] = {**_VERDICT_TONES, **_MODE_TONES, **_SEVERITY_TONES}
+    """The class of a badge for a verdict, mode, stage or severity; the badge says the word."""
+    tones: Mapping[str, str] = {
+        **_VERDICT_TONES, **_MODE_TONES, **_STAGE_TONES, **_SEVERITY_TONES,
+    }  # fmt: skip
     return tones.get(word or "", "")
 
 
@@ -140,6 +151,7 @@ FILTERS: Mapping[str, Any] = {
     "series_unit": series_unit,
     "confidence": confidence_text,
     "knob_value": value_text,
+    "loss": loss,
     "at": time_tag,
     "tone": tone,
 }

@@ -23,6 +23,7 @@ VIEWS = {
     "experiments": "/experiments",
     "alerts": "/alerts",
     "agent": "/agent",
+    "learning": "/learning",
     "confirm": "/targets/chat/stop",
 }
 WIDTHS = {"desktop": 1280, "phone": 390}

@@ -33,6 +33,7 @@ VIEWS = (
     "/experiments/exp-000123",
     "/alerts",
     "/agent",
+    "/learning",
     "/targets/chat/rollback",
     "/targets/nobody",
 )

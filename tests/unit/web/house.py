@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from autotuner.config import parse_config
 from autotuner.config.listen import ListenConfig
 from autotuner.domain.experiment import Plan, Verdict
+from autotuner.domain.fine_tuning import FineTune, Intake
 from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast, ForecastPoint
 from autotuner.domain.knobs import Settings
 from autotuner.domain.learning import AgentRelease, ModelCheck
@@ -94,4 +95,6 @@ def fill(history: History, now: float = NOW) -> None:
         ModelCheck(now - 70 + k, "ttft_s", 1.0, measured) for k, measured in enumerate((2, 1))
     ]
     history.record_model_checks("chat", checks)
+    history.record_intake(Intake("chat", now - 70, "a.jsonl", "0" * 64, 1, read=5, kept=3))
+    history.record_fine_tune(FineTune("chat", "v1", "base", (1,), now - 70, now - 70))
     history.ask("chat", "resume", "ana@10.0.0.7", now - 60)

@@ -51,6 +51,12 @@ def test_every_reading_route_answers(client: TestClient) -> None:
     assert get(client, "/targets/chat/series/ttft_s")["forecast_model"] == "robust"
     assert len(get(client, "/targets/chat/decisions?limit=2")["items"]) == 2
     assert get(client, "/targets/chat/agent")["releases"][0]["version"] == "v3"
+    learnt = get(client, "/targets/chat/learning")
+    assert learnt["weights"] == "base"
+    assert (learnt["intakes"][0]["kept"], learnt["intakes"][0]["seconds"]) == (3, None)
+    assert (learnt["fine_tunes"][0]["stage"], learnt["fine_tunes"][0]["new_after"]) == (
+        "planned", None,
+    )  # fmt: skip
     assert len(get(client, "/experiments?verdict=ACCEPTED")["items"]) == 4
     assert get(client, "/experiments/t0")["power"]["points"]  # keys beyond the schema's are kept
     assert len(get(client, "/alerts?firing=true")) == 2
@@ -85,7 +91,8 @@ def test_a_mistake_is_told_with_its_field(client: TestClient, path: str, field: 
     "path",
     [
         "/targets/nix", "/targets/nix/settings", "/targets/nix/decisions", "/targets/nix/agent",
-        "/targets/nix/series/ttft_s", "/experiments/nix", "/experiments?target=nix",
+        "/targets/nix/learning", "/targets/nix/series/ttft_s", "/experiments/nix",
+        "/experiments?target=nix",
         "/alerts?target=nix", "/actions?target=nix", "/nothing", "/targets/", "/targets/a/b/c/d",
     ],
 )  # fmt: skip
@@ -215,7 +222,7 @@ def test_openapi_describes_every_route_and_its_failures(client: TestClient) -> N
     told = client.get(f"{API}/openapi.json").json()
     assert "HTTPBearer" in told["components"]["securitySchemes"]
     operations = [one for path in told["paths"].values() for one in path.values()]
-    assert len(operations) == 20
+    assert len(operations) == 21
     for operation in operations:
         assert operation["description"]
         assert {"401", "422", "503"} <= set(operation["responses"])

@@ -60,7 +60,7 @@ def unhurried() -> Guard:
 
 def test_made_up_requests_find_no_fault(recent: History) -> None:
     found = operations(recent, unhurried())
-    assert len(found) == 20
+    assert len(found) == 21
     for operation in found:
 
         @seed(7)

@@ -10,6 +10,7 @@ from autotuner.domain.availability import Tally
 from autotuner.domain.error_budget import AvailabilityGoal, ErrorBudget
 from autotuner.domain.experiment import Experiment
 from autotuner.domain.explanation import Explanation, NearTrial
+from autotuner.domain.fine_tuning import BASE, FineTune, Intake, Scores, Stage
 from autotuner.domain.forecasts import Alert, AnomalyScore, Forecast, ForecastPoint
 from autotuner.domain.goals import Goal
 from autotuner.domain.knobs import Settings, Value
@@ -67,7 +68,8 @@ def filled(folder: Path, *, odd: str = ODD_NAME, wrote: str = HOSTILE) -> Histor
     _settings(history, odd, wrote)
     _series(history)
     _alerts(history, odd, wrote)
-    _learning(history)
+    _agents(history)
+    _learning(history, wrote)
     _decisions(history, wrote)
     history.ask("chat", "rollback", "ines@10.0.0.4", NOW - 9000)
     history.take_controls("chat", NOW - 8996)
@@ -186,7 +188,7 @@ def _alerts(history: History, odd: str, wrote: str) -> None:
     )
 
 
-def _learning(history: History) -> None:
+def _agents(history: History) -> None:
     history.release_agent(
         AgentRelease(
             NOW - 20 * HOUR_S, "chat", "ppo-v2+chat.3", "ppo-v2", "9f2c" * 16, "/var/lib/agent",
@@ -200,6 +202,31 @@ def _learning(history: History) -> None:
     ]
     late = ModelCheck(NOW - 60, "effect", 0.11, math.nan, experiment="exp-000101")
     history.record_model_checks("chat", [*checks, late])
+
+
+def _learning(history: History, wrote: str) -> None:
+    first, second = NOW - 50 * HOUR_S, NOW - 26 * HOUR_S
+    history.record_intake(
+        Intake("chat", first, "monday.jsonl", "9f2c" * 16, 1, 400, 173, 23, 204, seconds=0.07)
+    )
+    history.record_intake(
+        Intake("chat", second, f"{wrote}.jsonl", "77aa" * 16, refused=f"line 3: {wrote}")
+    )
+    tune = FineTune("chat", "v1-20260920T040000", BASE, (1,), first, first)
+    history.record_fine_tune(
+        replace(
+            tune, stage=Stage.OFFERED, examples=142, attempts=1, seconds=131.0, update_s=1.8,
+            scores=Scores(3.41, 2.97, agreement_before=0.41, agreement_after=0.45, pairing=0.8),
+            reason="a live test is asked for", experiment_id="exp-000123",
+        )
+    )  # fmt: skip
+    later = FineTune("chat", "v2-20260921T040000", tune.name, (2,), second, second)
+    history.record_fine_tune(
+        replace(
+            later, stage=Stage.REFUSED, examples=96, replayed=40,
+            scores=Scores(3.2, 3.3, 2.97, 3.05), reason=f"the held-out loss rose {wrote}",
+        )
+    )  # fmt: skip
 
 
 def _decisions(history: History, wrote: str) -> None:

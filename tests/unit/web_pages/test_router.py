@@ -63,7 +63,7 @@ def page_of(answer: Answer, status: int) -> str:
 @pytest.mark.parametrize(
     "path",
     ["/", "/targets/chat", "/experiments?text=seqs", "/experiments/exp-000102", "/alerts", "/agent",
-     "/targets/chat/pause", "/silences/1/end"],
+     "/learning",     "/targets/chat/pause", "/silences/1/end"],
 )  # fmt: skip
 def test_every_view_is_a_page_that_nothing_may_break_into(own: History, path: str) -> None:
     answer = client_of(own).get(path)
