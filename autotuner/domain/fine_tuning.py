@@ -52,9 +52,9 @@ class Scores:
 
     `new`: held-out examples of the versions that were trained on; `old`: of those before them;
     `agreement`: share of the tokens of both that were the model's most likely, 0..1, as the
-    worker's probe tells it. `pairing`: by how much likelier a new held-out answer is, to the new
-    weights, after its own prompt than after another one's. NaN where there was nothing to evaluate
-    on.
+    worker's probe tells it. `pairing`: by how much, at least, a new held-out answer is likelier,
+    to the new weights, after its own prompt than after another one's; of the version of which that
+    is the least certain. NaN where there was nothing to evaluate on.
     """
 
     new_before: float = math.nan

@@ -23,13 +23,15 @@ BATCH_TOKENS = 2048  # chosen: with padding; logits of as many answer tokens tak
 @dataclass(frozen=True)
 class Evaluation:
     """`loss`: nats per answer token; `agreement`: share of answer tokens that were the model's
-    most likely; both over all `tokens` of the answers of `examples`.
+    most likely; both over all `tokens` of the answers of `examples`. `each`: every example's own
+    loss (nats per token), in their order.
     """
 
     loss: float
     agreement: float
     tokens: int
     examples: int
+    each: tuple[float, ...]
 
 
 def evaluate(
@@ -61,13 +63,17 @@ def evaluate(
     tokens = Tokeniser(found, prompt_form, max_tokens).all(examples)
     scorer = AnswerLoss(_model(found, adapter).to(device).eval())
     pacer = Pacer(share * cores_allowed())
-    loss, hits = 0.0, 0
-    for batch in _batches(tokens):
-        more_loss, more_hits = scorer.score(*padded(batch, device))
-        loss, hits = loss + more_loss, hits + more_hits
+    losses, hits = [0.0] * len(tokens), 0
+    for places in _batches(tokens):
+        found_losses, more_hits = scorer.score(*padded([tokens[n] for n in places], device))
+        for place, one in zip(places, found_losses, strict=True):
+            losses[place] = one
+        hits += more_hits
         pacer.pause()
-    answer_tokens = sum(example.answer_tokens for example in tokens)
-    return Evaluation(loss / answer_tokens, hits / answer_tokens, answer_tokens, len(examples))
+    counts = [example.answer_tokens for example in tokens]
+    each = tuple(one / count for one, count in zip(losses, counts, strict=True))
+    whole = sum(counts)
+    return Evaluation(sum(losses) / whole, hits / whole, whole, len(examples), each)
 
 
 def _model(base: Base, adapter: Path | None) -> Any:
@@ -88,12 +94,12 @@ def _model(base: Base, adapter: Path | None) -> Any:
     return load_adapter(model, adapter)
 
 
-def _batches(examples: Sequence[TokenExample]) -> Iterator[list[TokenExample]]:
-    """Examples of like length together, so that little is padded."""
-    batch: list[TokenExample] = []
-    for example in sorted(examples, key=lambda item: len(item.ids)):
-        if batch and (len(batch) + 1) * len(example.ids) > BATCH_TOKENS:
+def _batches(examples: Sequence[TokenExample]) -> Iterator[list[int]]:
+    """The places of examples of like length together, so that little is padded."""
+    batch: list[int] = []
+    for place in sorted(range(len(examples)), key=lambda n: len(examples[n].ids)):
+        if batch and (len(batch) + 1) * len(examples[place].ids) > BATCH_TOKENS:
             yield batch
             batch = []
-        batch.append(example)
+        batch.append(place)
     yield batch

@@ -33,9 +33,9 @@ def refusal(scores: Scores, rules: GateRules) -> str | None:
         return f"{told}: a fall of more than {rules.min_gain:g} is asked for"
     if rules.pairing > 0 and not scores.pairing > rules.pairing:
         return (
-            f"new answers are {scores.pairing:.4f} nats per token likelier after their own prompts "
-            f"than after others', and more than {rules.pairing:g} is asked for: were the labels "
-            "mixed up?"
+            "new answers are likelier after their own prompts than after others': certain are "
+            f"{scores.pairing:.4f} nats per token, and more than {rules.pairing:g} are asked for: "
+            "were the labels mixed up?"
         )
     if scores.forgetting > rules.forgetting:
         return (

@@ -24,6 +24,7 @@ from autotuner.finetune.errors import TrainingError
 from autotuner.finetune.evaluation import Evaluation
 from autotuner.finetune.examples import Example
 from autotuner.finetune.gate import GateRules, described, refusal
+from autotuner.finetune.pairing import pairing
 from autotuner.finetune.places import Places
 from autotuner.finetune.promotion import (
     introduce,
@@ -247,19 +248,32 @@ class Job:
         others = set(range(1, last)) - set(versions)
         return sorted(self.store.held_out(last, others), key=_place)[:MOST_EVALUATED]
 
+    def _versions_of(self, examples: Sequence[Example], versions: Sequence[int]) -> list[int]:
+        """Which of the versions each held-out example came with."""
+        came = {
+            one.key: version
+            for version in versions
+            for one in self.store.held_out(version, set(range(1, version)))
+        }
+        return [came[one.key] for one in examples]
+
     def _scores(self, tune: FineTune, parent: Path | None, candidate: Path) -> Scores:
         choice = self._choice(tune)
         new, old = self._held_out(choice.new), self._held_out(choice.old)
         if not new:
             return Scores()
         before, after = (self.model.evaluate(one, new) for one in (parent, candidate))
-        pairing = self.model.evaluate(candidate, mispaired(new)).loss - after.loss
         scores = Scores(
             before.loss,
             after.loss,
             agreement_before=before.agreement,
             agreement_after=after.agreement,
-            pairing=pairing,
+            pairing=pairing(
+                new,
+                self._versions_of(new, choice.new),
+                after.each,
+                lambda others: self.model.evaluate(candidate, others).each,
+            ),
         )
         if not old:
             return scores
@@ -293,12 +307,6 @@ class Job:
                 "gradient_update_s": told.gradient_update_s,
             }
         )  # fmt: skip
-
-
-def mispaired(examples: Sequence[Example]) -> list[Example]:
-    """Each prompt with the next one's answer."""
-    later = [*examples[1:], *examples[:1]]
-    return [replace(one, answer=other.answer) for one, other in zip(examples, later, strict=True)]
 
 
 def _place(example: Example) -> str:

@@ -40,12 +40,13 @@ class AnswerLoss(nn.Module):
         return loss
 
     @torch.no_grad()
-    def score(self, ids: torch.Tensor, labels: torch.Tensor) -> tuple[float, int]:
-        """(the loss, how many answer tokens were the most likely ones)."""
+    def score(self, ids: torch.Tensor, labels: torch.Tensor) -> tuple[list[float], int]:
+        """(each sequence's loss, how many answer tokens of all were the most likely ones)."""
         chosen = labels != IGNORED
         logits, wanted = self._logits(ids, chosen), labels[chosen]
-        loss = nn.functional.cross_entropy(logits, wanted, reduction="sum")
-        return float(loss), int((logits.argmax(-1) == wanted).sum())
+        each = torch.zeros(labels.shape, device=logits.device)
+        each[chosen] = nn.functional.cross_entropy(logits, wanted, reduction="none")
+        return each.sum(dim=1).tolist(), int((logits.argmax(-1) == wanted).sum())
 
     def _logits(self, ids: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
         """Logits at the `chosen` places, [places, vocabulary], float32.

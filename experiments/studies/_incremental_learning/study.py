@@ -19,7 +19,8 @@ from autotuner.domain.fine_tuning import FineTune
 from autotuner.domain.fine_tuning import Stage as Step
 from autotuner.finetune.evaluation import Evaluation
 from autotuner.finetune.examples import Example
-from autotuner.finetune.job import Job, mispaired
+from autotuner.finetune.job import Job
+from autotuner.finetune.pairing import pairing
 from autotuner.finetune.trainer import AdapterTrainer
 from autotuner.history.store import History, open_history
 from experiments.studies import _common
@@ -166,7 +167,10 @@ def _on_everything(house: House, material: Material, job: Job, tune: FineTune) -
         "part": "with copies", "examples": len(examples), "seconds": made.seconds,
         "cpu_seconds": made.cpu_seconds, "new_after": found.loss,
         "agreement_after": found.agreement,
-        "pairing": house.model.evaluate(made.folder, mispaired(unseen)).loss - found.loss,
+        "pairing": pairing(
+            unseen, [1] * len(unseen), found.each,
+            lambda others: house.model.evaluate(made.folder, others).each,
+        ),
     }  # fmt: skip
 
 
@@ -176,6 +180,8 @@ def _forgetting(house: House, later: Material) -> list[dict[str, Any]]:
     store = Job(house.config, house.history, house.model).store
     old = list(store.held_out(max(parent.versions)))
     second, _ = house.take("second.jsonl", later)
+    if second.stage is Step.OFFERED:  # no worker is there any more for its live test
+        house.history.record_fine_tune(second.to(Step.UNDECIDED, time.time(), "not tested live"))
     new = list(store.training(max(second.versions), max(second.versions)))
     start, out = house.adapter(parent), house.folder / "no-replay"
     made = house.model.train(new, start, out, lambda _: None, {})

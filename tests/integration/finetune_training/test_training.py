@@ -67,11 +67,13 @@ def test_the_worker_merges_the_adapter_into_the_same_model(tiny: Path, tmp_path:
 
     scorer = AnswerLoss(model)
     tokens = Tokeniser(Base.find(tiny), "plain", 512).all(examples(8))
-    loss, _ = scorer.score(*padded(tokens, "cpu"))
+    losses, _ = scorer.score(*padded(tokens, "cpu"))
 
     assert len(changed) == 2 * len(PLAN.targets)
     told = evaluate(tiny, trained.folder, examples(8))
-    assert loss / told.tokens == pytest.approx(told.loss, rel=1e-5)
+    assert sum(losses) / told.tokens == pytest.approx(told.loss, rel=1e-5)
+    each = [one / item.answer_tokens for one, item in zip(losses, tokens, strict=True)]
+    assert told.each == pytest.approx(each, rel=1e-5)
 
 
 def loaded(folder: Path) -> Any:

@@ -63,13 +63,14 @@ class FakeModel:
     """A fresh adapter is better than what is in force by `gain`, worse on old ones by `forgets`.
 
     `killed`: how many trainings are ended by a kill. Answers of examples that it does not `know`
-    are less likely by `pairing`.
+    are less likely by `pairing`, or by 0.3 where the prompt speaks of `lost`.
     """
 
     gain: float = 0.2
     forgets: float = 0.0
     killed: int = 0
     pairing: float = 0.3
+    lost: str = ""
     problem: str = ""
     knows: list[dict[str, Any]] = field(default_factory=list)
     trained: list[tuple[int, Path | None]] = field(default_factory=list)  # examples, start
@@ -103,9 +104,15 @@ class FakeModel:
         known = bool(self.trained[1:]) and any("old" in example.prompt for example in examples)
         change = (self.forgets if known else -self.gain) if fresh else 0.0
         paired = {(one["prompt"], one["answer"]) for one in self.knows}
-        if any((one.prompt, one.answer) not in paired for one in examples):
-            change += self.pairing
-        return Evaluation(2.0 + change, 0.6 if fresh else 0.5, 10 * len(examples), len(examples))
+        each = tuple(
+            2.0 + change + (0.0 if (one.prompt, one.answer) in paired else self._lost(one))
+            for one in examples
+        )
+        loss, count = sum(each) / len(each), len(examples)
+        return Evaluation(loss, 0.6 if fresh else 0.5, 10 * count, count, each)
+
+    def _lost(self, example: Example) -> float:
+        return 0.3 if self.lost and self.lost in example.prompt else self.pairing
 
 
 def configured(folder: Path, **learn: Any) -> Config:

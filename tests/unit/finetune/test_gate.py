@@ -32,7 +32,7 @@ def test_better_on_the_new_and_as_good_on_the_old_passes() -> None:
         ({"new_after": math.nan}, "the held-out loss went from 2.0000 to nan"),
         ({"new_before": math.nan, "new_after": math.nan}, "no held-out examples"),
         ({"pairing": 0.03}, "were the labels mixed up?"),
-        ({"pairing": math.nan}, "new answers are nan nats per token likelier"),
+        ({"pairing": math.nan}, "certain are nan nats per token"),
         ({"old_after": 1.56}, "the loss on older examples went from 1.5000 to 1.5600"),
         ({"old_after": math.nan}, "the loss on older examples is nan: no number"),
         ({"agreement_after": 0.48}, "agreement with held-out answers went from 50.00% to 48.00%"),

@@ -145,6 +145,17 @@ def test_labels_that_were_mixed_up_are_refused(house: House) -> None:
     assert "were the labels mixed up?" in house.last.reason
 
 
+def test_labels_that_were_mixed_up_do_not_hide_behind_a_sound_file(house: House) -> None:
+    house.drop("a.jsonl", examples(60, "sound"))
+    house.drop("b.jsonl", examples(60, "other"))
+    house.model.pairing = 0.0
+    house.model.lost = "sound"
+    house.run()
+    assert house.last.versions == (1, 2)
+    assert house.last.stage is Stage.REFUSED
+    assert "were the labels mixed up?" in house.last.reason
+
+
 @pytest.mark.parametrize(
     ("verdict", "stage"),
     [
