@@ -47,9 +47,9 @@ class Plan:
     test_s: float = 5400.0
 
 
-FULL = Plan(160, epochs=2, live=True)
+FULL = Plan(160, epochs=3, live=True)
 QUICK = Plan(12, epochs=1, live=False)
-TRAINING = {"learning_rate": 1e-3, "batch_size": 8, "micro_batch": 4, "max_tokens": 160}
+TRAINING = {"learning_rate": 1e-3, "batch_size": 4, "micro_batch": 4, "max_tokens": 160}
 
 
 def run(quick: bool, out: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from autotuner.domain.knobs import Settings
 from autotuner.domain.slo import SLO
 from autotuner.domain.telemetry import StepRecord
 from autotuner.load.plan import Plan
-from experiments.studies._live_tuning.traffic import Workload, arrays
+from experiments.studies.live_tuning.traffic import Workload, arrays
 
 CHUNK = 128  # tokens: both latency targets follow from the step that carries a chunk of them
 SLOW_END = 0.95

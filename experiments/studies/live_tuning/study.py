@@ -17,17 +17,16 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from autotuner.demo.play import apply
-from autotuner.demo.stage import Stage
 from autotuner.domain.knobs import Knob, KnobSpace, Settings
 from autotuner.domain.slo import SLO
 from autotuner.domain.telemetry import StepRecord
 from experiments.studies import _common
-from experiments.studies._live_tuning.bench import Bench, Block
-from experiments.studies._live_tuning.figure import draw
-from experiments.studies._live_tuning.keeping import PACKAGES, Part, kept
-from experiments.studies._live_tuning.model import CHUNK, Sized, predicted, sized
-from experiments.studies._live_tuning.traffic import WORKLOADS, Workload, drawn, recorded
-from experiments.studies._live_tuning.tuning import Tuned, tune
+from experiments.studies.live_tuning.bench import Bench, Block
+from experiments.studies.live_tuning.figure import draw
+from experiments.studies.live_tuning.keeping import PACKAGES, Part, kept
+from experiments.studies.live_tuning.model import CHUNK, Sized, predicted, sized
+from experiments.studies.live_tuning.traffic import WORKLOADS, Workload, drawn, recorded
+from experiments.studies.live_tuning.tuning import Tuned, tune
 
 SEED = 20261128
 TRACES = Path(__file__).resolve().parents[4] / "shared" / "data" / "traces"
@@ -99,8 +98,7 @@ def run(quick: bool, out: Path) -> dict[str, Any]:
     results = _written(out, found, quick)
     for name in size.workloads:
         if name not in found:
-            with Stage(out) as stage:
-                bench = Bench.raised_on(stage)
+            with Bench.raised(out) as bench:
                 outcome = _measured(bench, _workload(name), size, out)
             found[name] = Part(_rows(outcome), [] if quick else _checks(outcome))
             results = _written(out, found, quick)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -54,12 +56,17 @@ class Bench:
     cursor: int = 0
 
     @classmethod
-    def raised_on(cls, stage: Stage) -> Bench:
+    @contextmanager
+    def raised(cls, folder: Path) -> Iterator[Bench]:
         """A worker with a core of its own, where there are two: load and daemon have the others."""
-        os.sched_setaffinity(0, CORES[-1:])  # which the worker's processes inherit
-        url = stage.start_worker(["--no-prefix-caching"], limit_s=300)
-        os.sched_setaffinity(0, CORES[:-1] or CORES)
-        return cls(stage, url, WorkerTarget(url))
+        with Stage(folder) as stage:
+            try:
+                os.sched_setaffinity(0, CORES[-1:])  # which the worker's processes inherit
+                url = stage.start_worker(["--no-prefix-caching"], limit_s=300)
+                os.sched_setaffinity(0, CORES[:-1] or CORES)
+                yield cls(stage, url, WorkerTarget(url))
+            finally:
+                os.sched_setaffinity(0, CORES)
 
     def replay(
         self, settings: Mapping[str, Value], plan: Plan, duration_s: float, slo: SLO, seed: int

@@ -11,9 +11,9 @@ import yaml
 from autotuner.demo.stage import end
 from autotuner.domain.knobs import KnobSpace, Settings
 from autotuner.history.store import History, open_history
-from experiments.studies._live_tuning.bench import Bench
-from experiments.studies._live_tuning.model import Sized
-from experiments.studies._live_tuning.traffic import WORKLOADS, Workload
+from experiments.studies.live_tuning.bench import Bench
+from experiments.studies.live_tuning.model import Sized
+from experiments.studies.live_tuning.traffic import WORKLOADS, Workload
 
 SLOT_S = 15.0
 SLOT_REQUESTS = 14  # chosen: with Poisson arrivals a slot then rarely holds fewer than a test needs
