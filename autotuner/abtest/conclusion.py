@@ -55,6 +55,9 @@ def early_conclusion(experiment: Experiment, breach: str | None) -> Conclusion |
         rails = " with its guardrails kept" if experiment.plan.guardrails else ""
         why = f"the pairs left can't bring enough evidence of a gain{rails}"
         return at_budget_end(experiment, why)
+    if not found.better and _unpromising(experiment):
+        why = "what was seen so far makes it unlikely that the pairs left can prove a gain"
+        return at_budget_end(experiment, why)
     return None
 
 
@@ -161,6 +164,11 @@ def _kept(experiment: Experiment) -> str:
     still_open = _standing(experiment).open_rails
     kept = [rail for rail in experiment.plan.guardrails if rail not in still_open]
     return f"guardrails kept: {wording.names(kept)}" if kept else ""
+
+
+def _unpromising(experiment: Experiment) -> bool:
+    left, level = pairs_left(experiment), experiment.plan.futility
+    return level > 0 and left > 0 and not evidence(experiment).promising(left, level)
 
 
 def _futile(experiment: Experiment) -> bool:

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import stdtrit
 
-from autotuner.abtest.eprocess import EProcess
+from autotuner.abtest.eprocess import EProcess, Floats
 from autotuner.abtest.folding import Folding
 from autotuner.abtest.interval import Interval, ShiftTests
 from autotuner.domain.experiment import Guardrail, GuardrailLook, Look, Plan
@@ -20,6 +21,7 @@ from autotuner.domain.measures import measure
 
 # Chosen: a gain below two points of a share (2% of a ratio) is not worth a change.
 WORTHWHILE = 0.02
+FEWEST = 5  # chosen: pairs from which on their spread is worth something
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,7 @@ class Series:
     claim: float
     tests: ShiftTests
     mean: float = math.nan
+    squares: float = 0.0  # of the deviations from the mean, summed (Welford)
 
     @classmethod
     def primary(cls, plan: Plan) -> Series:
@@ -66,7 +69,17 @@ class Series:
             return self
         before = self.mean if self.pairs else 0.0
         mean = before + (difference - before) / (self.pairs + 1)
-        return replace(self, tests=self.tests.update(difference), mean=mean)
+        squares = self.squares + (difference - before) * (difference - mean)
+        return replace(self, tests=self.tests.update(difference), mean=mean, squares=squares)
+
+    def at_most(self, level: float) -> float:
+        """The upper end of the mean's one-sided interval at this moment (Student's t); NaN before
+        two pairs. For planning alone: unlike a look's bounds it does not hold at every look.
+        """
+        if self.pairs < 2:
+            return math.nan
+        error = math.sqrt(self.squares / (self.pairs - 1) / self.pairs)
+        return self.mean + float(stdtrit(self.pairs - 1, level)) * error
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +141,22 @@ class Evidence:
             for series in (self.primary, *self.guardrails)
         )
 
+    def promising(self, left: int, level: float) -> bool:
+        """Whether `left` more pairs may still prove a gain, or harm.
+
+        A gain with pairs that are each as good as can be hoped: the upper end of what was seen, at
+        `level`; harm with pairs like the mean so far, since a harmful treatment is not to be tried
+        again. To end a test early by this makes no false claim likelier; the study ab_futility
+        says what it costs in power.
+        """
+        series = self.primary
+        if series.pairs < FEWEST:
+            return True
+        hoped = np.array([series.at_most(level)])
+        if hoped > 0 and self._reached(series.better, left, hoped):
+            return True
+        return series.mean < 0 and self._reached(series.worse, left, np.array([-series.mean]))
+
     def refutable(self, left: int) -> bool:
         """Whether `left` more pairs can still refute a worthwhile gain, tried in the same way."""
         tests = self.primary.tests
@@ -142,8 +171,12 @@ class Evidence:
         )
 
     def _in_reach(self, process: EProcess, left: int, largest: float) -> bool:
-        threshold = -math.log(self.plan.alpha)
         sizes = np.minimum(process.scale * np.geomspace(0.25, 64, 17), largest)
+        return self._reached(process, left, sizes)
+
+    def _reached(self, process: EProcess, left: int, sizes: Floats) -> bool:
+        """Whether `left` pairs of one of these sizes would be evidence enough."""
+        threshold = -math.log(self.plan.alpha)
         reached = process.max_log_e
         for _ in range(left):
             if reached.max() >= threshold:

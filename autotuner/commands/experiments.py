@@ -72,12 +72,15 @@ def aa(
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Test the live settings against themselves: a health check of the whole chain."""
+    """Test the live settings against themselves: a health check of the whole chain.
+
+    It goes on to its budget, whatever is seen: a claim at any look is a fault.
+    """
     from autotuner.config import load_config, parse_plan
     from autotuner.declaring import target_named
 
     chosen = target_named(load_config(config), target).name
-    changes = {} if pairs is None else {"max_pairs": pairs}
+    changes = {"futility": None} | ({} if pairs is None else {"max_pairs": pairs})
     declared = parse_plan({"target": chosen, "name": "A/A", "experiment": changes}, "A/A")
     settings, wish = _wish(declared, "A/A", config, chosen)
     _ask(settings, wish, config, wait=wait, as_json=as_json)

@@ -98,6 +98,12 @@ class ExperimentFields(Model):
         "pairs differ by more than their order; 0: all of them, in every pair",
     )
 
+    futility: Annotated[float, Field(ge=0.5, lt=1)] | None = Field(
+        0.95,
+        description="a test ends early where even the upper end of the effect's one-sided interval "
+        "at this level could not be proven in the pairs left; null: it goes on to its budget",
+    )
+
     @field_validator("outcome")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -218,6 +224,7 @@ class ExperimentConfig(ExperimentFields):
             priced_per_device=self.price_per_device_hour is not None,
             slot_restarts=self.slot_restarts,
             probe_items=self.probe_items,
+            futility=self.futility or 0.0,
         )
 
     def _limits(self) -> HardLimits:

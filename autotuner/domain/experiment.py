@@ -116,6 +116,8 @@ class Plan:
     `slot_restarts`: so many of these a slot lasts at least.
     `probe_items`: golden answers that each pair's probes score, the next ones in each pair; 0: all
     of them in every pair.
+    `futility`: a test ends early where even the upper end of the effect's one-sided interval at
+    this level (0.5..1) could not be proven in the pairs left; 0: never.
     """
 
     slot_s: float = 60.0
@@ -139,6 +141,7 @@ class Plan:
     restart_s: float = 0.0
     slot_restarts: float = 10.0
     probe_items: int = 0
+    futility: float = 0.0
 
     @property
     def budget_s(self) -> float:

@@ -120,6 +120,25 @@ def test_futility_only_when_nothing_can_be_shown_any_more() -> None:
     assert "can't bring enough evidence" in ended.reason
 
 
+NOTHING = (0.03, -0.04, 0.02, -0.03, 0.05, -0.02, -0.04, 0.03, -0.01, 0.02, -0.03, 0.01)
+GIVES_UP = Plan(max_pairs=20, futility=0.95)
+
+
+def test_what_promises_nothing_is_given_up_where_the_plan_says_so() -> None:
+    assert early_conclusion(_experiment(NOTHING, Plan(max_pairs=20)), None) is None
+    ended = early_conclusion(_experiment(NOTHING, GIVES_UP), None)
+    assert ended is not None
+    assert ended.verdict is Verdict.INCONCLUSIVE
+    assert "unlikely that the pairs left can prove a gain" in ended.reason
+
+
+def test_what_may_be_a_gain_or_harm_is_not_given_up() -> None:
+    for shift in (0.03, -0.04):
+        seen = [difference + shift for difference in NOTHING[:7]]
+        assert early_conclusion(_experiment(seen, GIVES_UP), None) is None
+    assert early_conclusion(_experiment(NOTHING[:4], GIVES_UP), None) is None
+
+
 def test_a_plan_of_six_pairs_is_futile_from_its_start() -> None:
     ended = early_conclusion(_experiment([], Plan(max_pairs=6)), None)
     assert ended is not None
