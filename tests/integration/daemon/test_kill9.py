@@ -118,6 +118,7 @@ def test_daemon_killed_while_the_last_requests_drain(rig: Rig) -> None:
     rig.policy["experiment"] = {
         "slot_s": 0.8, "washout_min_s": 0.1, "washout_max_s": 0.5, "cooldown_s": 0.1,
         "max_pairs": 7, "min_requests_per_slot": 1, "prior_sd": 0.02, "tail_factor": 1e6,
+        "futility": None,
     }  # fmt: skip
     rig.start_worker()
     rig.start_load(arrivals="constant")
