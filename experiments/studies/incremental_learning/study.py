@@ -24,14 +24,14 @@ from autotuner.finetune.pairing import pairing
 from autotuner.finetune.trainer import AdapterTrainer
 from autotuner.history.store import History, open_history
 from experiments.studies import _common
-from experiments.studies._incremental_learning import serving
-from experiments.studies._incremental_learning.corpus import (
+from experiments.studies.incremental_learning import serving
+from experiments.studies.incremental_learning.corpus import (
     Material,
     shuffled,
     topics,
     with_copies,
 )
-from experiments.studies._incremental_learning.figure import draw
+from experiments.studies.incremental_learning.figure import draw
 
 SEED = 0
 FORGETTING = 0.05  # nats per token: the bound of the configuration's default
