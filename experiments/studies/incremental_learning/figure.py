@@ -26,5 +26,5 @@ def draw(content: dict[str, Any], path: Path) -> None:
     rises = [rows[kind].get("forgetting", 0.0) for kind in kinds]
     old.bar(["replay", "no replay"], rises, color=[BLUE, GREY])
     old.axhline(0.05, color=GREY, ls="--", lw=1)
-    old.set_title("Rise of the loss on the first topic", loc="left")
+    old.set_title("First topic: rise of the loss", loc="left")
     figure.savefig(path, dpi=120)
