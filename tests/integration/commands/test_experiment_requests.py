@@ -58,7 +58,7 @@ def test_an_aa_changes_nothing(command: Command, history: History) -> None:
     assert done.exit_code == 0, done.output
     waiting = history.next_declared("chat")
     assert waiting is not None
-    assert waiting.payload == {"changes": {}, "plan": {"max_pairs": 40}}
+    assert waiting.payload == {"changes": {}, "plan": {"futility": None, "max_pairs": 40}}
 
 
 @pytest.mark.parametrize(
