@@ -33,7 +33,7 @@ def ask(sources: Sources, target: str, what: Ask, asker: Asker, note: str = "") 
 
     Raises UnknownNameError for a target that nobody knows.
     """
-    _check_target(sources, target)
+    sources.expect(target)
     sources.history.ask(target, what, asker.who, time.time(), note=told(note, "note"))
     log.info("action", what=what.value, target=target, who=asker.who)
     return f"{what.value} asked for {target}; the daemon acts in its next cycle"
@@ -78,7 +78,7 @@ def add_silence(
         labels=tuple(sorted(_labels(labels or {}).items())),
     )
     if target:
-        _check_target(sources, target)
+        sources.expect(target)
     _check_silence(silence, everything)
     stored = replace(silence, id=sources.history.add_silence(silence))
     log.info("action", what="silence", id=stored.id, target=target or None, who=asker.who)
@@ -105,12 +105,6 @@ def told(text: str, field: str) -> str:
     if any(not (character.isprintable() or character == "\n") for character in text):
         raise RequestError(field, text, "holds characters that can't be printed: take them out")
     return text
-
-
-def _check_target(sources: Sources, target: str) -> None:
-    if not sources.knows(target):
-        names = ", ".join(sources.history.targets()) or "no target yet"
-        raise UnknownNameError("target", target, f"unknown; there is {names}")
 
 
 def _length_s(lasting: str) -> float:

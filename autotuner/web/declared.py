@@ -50,8 +50,8 @@ def requests(
     sources: Sources, *, target: str | None = None, cursor: str | None = None, limit: int = 20
 ) -> RequestPage:
     """Tests that people declared, by whatever way, and what became of each; newest first."""
-    if target is not None and not sources.knows(target):
-        raise UnknownNameError("target", target, "unknown; give one that the fleet shows")
+    if target is not None:
+        sources.expect(target)
     found = sources.history.declared(target, before=number_before(cursor), limit=limit + 1)
     more = cursor_of(found[limit - 1].id) if len(found) > limit else None
     return RequestPage(tuple(_line(sources, one) for one in found[:limit]), more)

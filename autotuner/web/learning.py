@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from autotuner.domain.fine_tuning import FineTune, Intake
 from autotuner.finetune.promotion import weights_in_force
 from autotuner.web.lines import finite
-from autotuner.web.problems import UnknownNameError
 from autotuner.web.sources import Sources
 
 
@@ -78,8 +77,7 @@ class LearningView:
 
 def learning(sources: Sources, name: str, *, limit: int = 20) -> LearningView:
     """What the target's model learnt, at most `limit` of each; raises UnknownNameError."""
-    if not sources.knows(name):
-        raise UnknownNameError("target", name, "unknown; give one that the fleet shows")
+    sources.expect(name)
     return LearningView(
         target=name,
         weights=weights_in_force(sources.history, name),

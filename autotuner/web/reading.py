@@ -229,9 +229,7 @@ def _median_errors(checks: Sequence[ModelCheck]) -> dict[str, float]:
 
 
 def _known(sources: Sources, name: str) -> TargetStatus:
-    if not sources.knows(name):
-        names = ", ".join(sources.history.targets()) or "no target yet"
-        raise UnknownNameError("target", name, f"unknown; there is {names}")
+    sources.expect(name)
     return sources.history.status(name)
 
 

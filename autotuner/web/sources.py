@@ -11,6 +11,7 @@ from autotuner.domain.goals import Goal
 from autotuner.domain.slo import SLO
 from autotuner.history.store import History
 from autotuner.service import Service
+from autotuner.web.problems import UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,12 @@ class Sources:
     late_after_s: float = 30.0
     configured: Callable[[], Sequence[TargetConfig]] = tuple
 
-    def knows(self, target: str) -> bool:
-        return target in self.history.targets()
+    def expect(self, target: str) -> None:
+        """Raises UnknownNameError, which names those there are, for a target that nobody knows."""
+        known = self.history.targets()
+        if target not in known:
+            names = ", ".join(known) or "no target yet"
+            raise UnknownNameError("target", target, f"unknown; there is {names}")
 
 
 def sources_of(
