@@ -41,6 +41,7 @@ PROBE_MIX = [
 ]
 REST_S = 60.0  # the daemon's rest after a test: the time in which "after" is measured
 RECENT_S = 30.0
+PATIENCE_S = 30.0  # a step of whole prompts on a busy machine keeps an answer waiting
 OBSERVE_S = 60.0  # chosen: traffic under the poor settings before the first test
 DRAIN_S = 5.0  # chosen: longer than nearly every request takes
 COOLDOWN_S = 3.0
@@ -114,7 +115,7 @@ class _Play:
         say = self.console.print
         say("starting the worker: SmolLM2-135M-Instruct on this machine's CPU")
         url = self.stage.start_worker([], limit_s=180)
-        target = WorkerTarget(url)
+        target = WorkerTarget(url, timeout_s=PATIENCE_S)
         sizing = self._size(url, target)
         say(
             f"this machine: {sizing.rate_rps:.2f} requests/s, SLO {sizing.slo.describe()}; "

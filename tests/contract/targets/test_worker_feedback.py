@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from autotuner.targets.worker import WorkerTarget
-from tests.contract.targets.test_target_contract import WorkerWorld
+from tests.contract.targets.worlds import WorkerWorld
 
 pytestmark = pytest.mark.process
 

@@ -14,7 +14,7 @@ from autotuner.proxy.app import make_app
 from autotuner.proxy.fixed import FixedEngines
 from autotuner.proxy.options import ProxyOptions
 from autotuner.proxy.ports import Backend
-from tests.contract.targets.test_target_contract import WorkerWorld
+from tests.contract.targets.worlds import WorkerWorld
 from tests.integration.proxy_core.conftest import Proxied, eventually
 from tests.integration.proxy_core.serving import serving
 

@@ -11,7 +11,7 @@ from autotuner.domain.knobs import Settings
 from autotuner.domain.telemetry import Outcome
 from autotuner.report.data import report_data
 from autotuner.report.write import write_report
-from tests.unit.abtest.test_switchback import (
+from tests.unit.abtest.fake_target import (
     PLAN,
     TREATMENT,
     FakeTarget,
