@@ -6,11 +6,12 @@ Must not decide anything: what it can't read it reports as a `problem`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autotuner.domain.errors import TargetError
-from autotuner.domain.experiment import Experiment
+from autotuner.domain.experiment import Design, Experiment
+from autotuner.domain.knobs import Value
 from autotuner.domain.ports import LiveSettings, MetricsSource, Target, Workload
 from autotuner.domain.slo import SLO
 from autotuner.domain.telemetry import (
@@ -25,6 +26,7 @@ from autotuner.sidelines import Sidelines
 from autotuner.tuner import Observation, Traffic
 
 MAX_STEPS = 4000  # chosen: about two minutes of engine steps, plenty for four coefficients
+_MAX_GENERATIONS = 128  # remembered with their settings; chosen: an hour of slots and more
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Observer:
         self._cursor = 0
         self._overrun_at: float | None = None
         self._recent: deque[Exposure] = deque()
+        self._ran: dict[int, Mapping[str, Value]] = {}  # settings by generation
         self._steps: deque[StepRecord] = deque(maxlen=MAX_STEPS)
         self._step_cursor = 0
         self._ended: ExposureBatch | None = None  # as read in this cycle, whatever failed then
@@ -74,6 +77,7 @@ class Observer:
         try:
             live = self._target.read_settings()
             self._follow_boot(live)
+            self._remember(live, experiment)
             batch = self._exposures(live, experiment)
             self._read_steps()
         except TargetError as problem:
@@ -101,8 +105,16 @@ class Observer:
             return
         self._boot, self._cursor, self._step_cursor, self._snapshot = live.boot_id, 0, 0, None
         self._recent.clear()
+        self._ran.clear()
         self._steps.clear()
         self._sidelines.rebooted()
+
+    def _remember(self, live: LiveSettings, experiment: Experiment | None) -> None:
+        """What runs under this generation; in a split test that is no one thing."""
+        if experiment is None or experiment.plan.design is Design.SWITCHBACK:
+            self._ran.setdefault(live.generation, dict(live.settings))
+        if len(self._ran) > _MAX_GENERATIONS:
+            del self._ran[min(self._ran)]
 
     def _exposures(self, live: LiveSettings, experiment: Experiment | None) -> ExposureBatch:
         batch = self._ended = self._target.exposures(self._cursor)
@@ -156,25 +168,35 @@ class Observer:
     def _traffic(self, live: LiveSettings) -> Traffic:
         """Of the requests that ended lately: where a queue is longer than the horizon, none that
         ends now arrived within it, and the daemon would see no traffic where it is needed most.
+        The slots that a test gave to the settings in force tell of them too: right after it, there
+        is little else, and a minute of a busy server may look like anything.
         """
         since = live.now - self._horizon.observe_s
         recent = [e for e in self._recent if e.ended >= since]
-        return summarise(recent, live, self._slo, self._horizon.observe_s)
+        same = [number for number, ran in self._ran.items() if ran == dict(live.settings)]
+        return summarise(recent, live, self._slo, self._horizon.observe_s, same)
 
 
 def summarise(
-    recent: Sequence[Exposure], live: LiveSettings, slo: SLO, observe_s: float
+    recent: Sequence[Exposure],
+    live: LiveSettings,
+    slo: SLO,
+    observe_s: float,
+    same: Collection[int] = (),
 ) -> Traffic:
     """The requests that ended lately as the brain sees them: attainment of those under `live`.
+
+    `same`: earlier generations that ran the same settings.
 
     A request that its client gave up counts as missed once a deadline had passed, else not at
     all. The offered rate counts every request that ended, whatever settings it met, over the time
     in which they arrived.
     """
+    known = {live.generation, *same}
     mine = [
         e
         for e in recent
-        if e.generation_start == e.generation_end == live.generation and slo.counts(e)
+        if e.generation_start == e.generation_end and e.generation_end in known and slo.counts(e)
     ]
     good = sum(slo.met_by(e) for e in mine)
     span_s = _arrived_within_s(recent, live.now, observe_s)

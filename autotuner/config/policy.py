@@ -120,7 +120,11 @@ class ProposerConfig(Model):
     min_gain: Share = Field(
         0.02, description="least predicted gain (attainment points) worth a test"
     )
-    observe_s: Seconds = Field(60.0, description="traffic that is looked at before a proposal")
+    observe_s: Seconds = Field(
+        60.0,
+        description="traffic that is looked at before a proposal, the slots of tests among it that "
+        "ran the settings in force",
+    )
     min_requests: Annotated[int, Field(ge=1)] = 30
     pause_s: Annotated[float, Field(ge=0)] = Field(60.0, description="rest after an experiment")
     retry_s: Annotated[float, Field(ge=0)] = Field(

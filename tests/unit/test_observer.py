@@ -9,7 +9,7 @@ import pytest
 
 from autotuner.domain.energy import Meter
 from autotuner.domain.errors import TargetUnavailableError
-from autotuner.domain.experiment import Arm, Experiment, Plan, Slot
+from autotuner.domain.experiment import Arm, Design, Experiment, Plan, Slot
 from autotuner.domain.knobs import Settings
 from autotuner.domain.ports import LiveSettings
 from autotuner.domain.slo import SLO
@@ -143,6 +143,45 @@ def test_a_scrape_that_came_before_is_no_window_and_no_problem() -> None:
     assert [one.problem for one in seen] == [None] * 4
     lengths = [one.window.length_s if one.window else None for one in seen]
     assert lengths == [None, 5.0, None, 7.0]
+
+
+def switching(*, running: Experiment | None) -> tuple[Observer, MemoryTarget, list[float]]:
+    """Settings 1, then 2, then 1 again, each seen once and with a request that 1 serves late."""
+    clock = [100.0]
+    memory = MemoryTarget({"k": 1}, {"k": Capability(IntRange(1, 9))}, lambda: clock[0])
+    seeing = Observer(memory, Scrapes(*[None] * 9), SLO_1S, Horizon(60.0, 60.0))
+    for number, k in enumerate((1, 2, 1), start=1):
+        if number > 1:
+            memory.apply(Settings({"k": k}), memory.read_settings(), "a test")
+        memory.finish(request(clock[0] - 1.0, (number, number), ttft_s=1.5 if k == 1 else 0.5))
+        clock[0] += 5.0
+        seeing.observe(running)
+    return seeing, memory, clock
+
+
+def test_slots_of_a_test_that_ran_the_settings_in_force_tell_of_them() -> None:
+    seeing, _, _ = switching(running=None)
+    traffic = seeing.observe(None).traffic
+    assert traffic is not None
+    assert (traffic.requests, traffic.attainment) == (2, 0.0)
+
+
+def test_generations_of_a_split_test_tell_of_no_settings() -> None:
+    one = Settings({"k": 1})
+    test = Experiment("e", "t", one, one, Plan(design=Design.SPLIT), 1, 0.0)
+    seeing, _, _ = switching(running=test)
+    traffic = seeing.observe(None).traffic
+    assert traffic is not None
+    assert traffic.requests == 1  # of the generation that runs
+
+
+def test_generations_of_another_boot_are_other_ones() -> None:
+    seeing, memory, clock = switching(running=None)
+    memory.restart()
+    memory.finish(request(clock[0] - 1.0, (1, 1)))
+    traffic = seeing.observe(None).traffic
+    assert traffic is not None
+    assert (traffic.requests, traffic.attainment) == (1, 1.0)
 
 
 def test_energy_read_between_two_scrapes_of_the_server_is_not_lost() -> None:
