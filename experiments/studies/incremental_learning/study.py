@@ -50,6 +50,7 @@ class Plan:
 FULL = Plan(160, epochs=3, live=True)
 QUICK = Plan(12, epochs=1, live=False)
 TRAINING = {"learning_rate": 1e-3, "batch_size": 4, "micro_batch": 4, "max_tokens": 160}
+LATER_RATE = 2e-4  # the default: who goes on from learnt weights at the first rate forgets them
 
 
 def run(quick: bool, out: Path) -> dict[str, Any]:
@@ -69,7 +70,12 @@ def run(quick: bool, out: Path) -> dict[str, Any]:
         rows=rows,
         checks=_checks({row["part"]: row for row in rows}, live=plan.live),
         quick=quick,
-        plan={"originals": plan.originals, "epochs": plan.epochs, **TRAINING},
+        plan={
+            "originals": plan.originals,
+            "epochs": plan.epochs,
+            **TRAINING,
+            "later_learning_rate": LATER_RATE,
+        },
     )
     _common.write(out, content)
     draw(content, out / "figure.png")
@@ -81,9 +87,13 @@ class House:
 
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder, self.plan = folder, plan
-        self.file = self.configure("http://127.0.0.1:1")
-        self.config: Config = load_config(self.file)
+        self.learn_at(TRAINING["learning_rate"])
         self.history: History = open_history(self.config.history)
+
+    def learn_at(self, rate: float) -> None:
+        """From here on at that learning rate."""
+        self.rate = rate
+        self.config: Config = load_config(self.configure("http://127.0.0.1:1"))
         assert self.config.learn is not None
         self.learn = self.config.learn
         self.model = AdapterTrainer(base_of(self.learn), self.learn)
@@ -92,7 +102,7 @@ class House:
         learn = {
             "experiment": {"probe_items": 8, "prior_sd": 0.03, "max_pairs": 30},
             "golden_items": 64, "share": 1.0, "forgetting": FORGETTING,
-            "training": {**TRAINING, "epochs": self.plan.epochs},
+            "training": {**TRAINING, "learning_rate": self.rate, "epochs": self.plan.epochs},
         }  # fmt: skip
         return serving.configured(self.folder, url, learn)
 
@@ -125,6 +135,7 @@ def _measured(
     job = Job(house.config, house.history, house.model)
     rows = [_intake(house, first), _filtered(tune), _on_everything(house, first, job, tune)]
     rows.append(_live(house, plan) if plan.live else _as_if_live(house, tune))
+    house.learn_at(LATER_RATE)
     later = Material(tuple(second), (None,) * len(second))
     rows += _forgetting(house, later)
     mixed, _ = house.take("mixed.jsonl", shuffled(third, SEED))
