@@ -173,7 +173,8 @@ class Observer:
         """
         since = live.now - self._horizon.observe_s
         recent = [e for e in self._recent if e.ended >= since]
-        same = [number for number, ran in self._ran.items() if ran == dict(live.settings)]
+        runs = dict(live.settings)
+        same = [number for number, ran in self._ran.items() if ran == runs]
         return summarise(recent, live, self._slo, self._horizon.observe_s, same)
 
 

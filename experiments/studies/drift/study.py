@@ -29,12 +29,12 @@ from experiments.studies.drift.truth import Load, Look, Truth, around, coarse, s
 SEED = 9700  # not those of the trials, 9200 to 9204
 PROCESSES = 2
 # Nobody waits for an answer before the next request: load is no effect of the settings.
-BLIND: Mapping[str, Any] = {"covariates": ["offered_load", "prompt_tokens"]}
-DRIFT: Mapping[str, Any] = {**BLIND, "drift_factor": 2.0, "drift_hold_s": 300.0, "retest": True}
+TESTS: Mapping[str, Any] = {"covariates": ["offered_load", "prompt_tokens"]}
+DRIFT: Mapping[str, Any] = {**TESTS, "drift_factor": 2.0, "drift_hold_s": 300.0, "retest": True}
 # The arms that tune: their proposer, and what their policy says of tests and drift.
 TUNED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ppo": ("ppo", DRIFT),
-    "ppo, blind to drift": ("ppo", BLIND),
+    "ppo, blind to drift": ("ppo", TESTS),
     "aimd": ("aimd", DRIFT),
     "hill-climb": ("hill-climb", DRIFT),
 }

@@ -13,13 +13,12 @@ from autotuner.report.data import report_data
 from autotuner.report.write import write_report
 from tests.unit.abtest.fake_target import (
     PLAN,
-    TREATMENT,
     FakeTarget,
-    Reply,
     attaining,
     experiment,
     run,
 )
+from tests.unit.abtest.virtual_target import TREATMENT, Reply
 
 GUARDED = replace(PLAN, guardrails=(Guardrail("error_share", 0.03, 0.02),))
 

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from autotuner.abtest.switchback import (
-    advance,
-    slot_started,
-)
+from autotuner.abtest.switchback import advance, slot_started
 from autotuner.abtest.view import View
 from autotuner.domain.experiment import Experiment, Plan
 from autotuner.domain.knobs import Settings
-from autotuner.domain.ports import LiveSettings
-from autotuner.domain.slo import SLO
-from autotuner.domain.telemetry import Exposure, Outcome
+from tests.unit.abtest.virtual_target import CONTROL, TARGETS, TREATMENT, Reply, VirtualTarget
 
-CONTROL, TREATMENT = Settings({"max_num_seqs": 8}), Settings({"max_num_seqs": 16})
-TARGETS = SLO(ttft_s=1.0)
 PLAN = Plan(slot_s=20, washout_min_s=2, washout_max_s=6, cooldown_s=2, max_pairs=12)
 CYCLE_S = 1.0
 DRAWS = np.random.default_rng(11).random(4000)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """How the scripted target treats a request."""
-
-    ttft_s: float | None = 0.2
-    e2el_s: float = 0.8
-    outcome: Outcome = Outcome.STOP
-
 
 Service = Callable[[Settings, int], Reply]
 
@@ -48,69 +31,17 @@ def attaining(control: float, treatment: float) -> Service:
 
 
 @dataclass
-class FakeTarget:
-    """A target with a virtual clock, its own boot and generation, and an exposure log."""
+class FakeTarget(VirtualTarget):
+    """Replies by the settings that run and the number of the request."""
 
     serve: Service
-    rate_rps: float = 2.0
-    now: float = 1000.0
-    boot: int = 1
-    generation: int = 7
-    applied_at: float = 900.0
-    settings: Settings = CONTROL
-    requests: int = 0
-    unfinished: list[Exposure] = field(default_factory=list)
-    finished: list[Exposure] = field(default_factory=list)
 
-    def live(self) -> LiveSettings:
-        return LiveSettings(
-            self.settings, self.generation, str(self.boot), self.applied_at, self.now
-        )
-
-    def apply(self, settings: Settings) -> LiveSettings:
-        self.settings, self.generation, self.applied_at = settings, self.generation + 1, self.now
-        return self.live()
-
-    def tick(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self.rate_rps and 1000 + (self.requests + 1) / self.rate_rps <= end:
-            self.requests += 1
-            self._admit(1000 + self.requests / self.rate_rps)
-        self.now = end
-        for request in [r for r in self.unfinished if r.arrival + r.e2el_s <= end]:
-            self.unfinished.remove(request)
-            self.finished.append(replace(request, generation_end=self.generation))
+    def reply(self, arrival: float) -> Reply:
+        return self.serve(self.settings, self.requests)
 
     def restart(self) -> None:
         self.boot, self.generation, self.applied_at = self.boot + 1, 1, self.now
         self.unfinished.clear()
-
-    def _admit(self, arrival: float) -> None:
-        reply = self.serve(self.settings, self.requests)
-        self.unfinished.append(
-            Exposure(
-                seq=self.requests,
-                id=f"r{self.requests}",
-                generation_start=self.generation,
-                generation_end=self.generation,
-                arrival=arrival,
-                queue_s=0.0,
-                ttft_s=reply.ttft_s,
-                tpot_s=0.02,
-                gap_max_s=0.03,
-                e2el_s=reply.e2el_s,
-                prompt_tokens=10,
-                output_tokens=10,
-                outcome=reply.outcome,
-            )
-        )
-
-    def view(self, boot_of_slot: int) -> View:
-        in_flight: dict[int, int] = {}
-        for request in self.unfinished:
-            in_flight[request.generation_start] = in_flight.get(request.generation_start, 0) + 1
-        changed = self.boot != boot_of_slot
-        return View(self.live(), tuple(self.finished), in_flight, boot_changed=changed)
 
 
 Disturb = Callable[[int, FakeTarget, View], View]

@@ -9,26 +9,21 @@ from dataclasses import replace
 import pytest
 
 from autotuner.abtest.design import arm_of
-from autotuner.abtest.switchback import (
-    washout_cut_short,
-    winner,
-)
+from autotuner.abtest.switchback import washout_cut_short, winner
 from autotuner.abtest.view import View
 from autotuner.domain.experiment import Arm, Experiment, HardLimits, Verdict
 from autotuner.domain.knobs import Settings
 from autotuner.domain.telemetry import Outcome
 from tests.unit.abtest.fake_target import (
-    CONTROL,
     CYCLE_S,
     PLAN,
-    TREATMENT,
     Disturb,
     FakeTarget,
-    Reply,
     attaining,
     experiment,
     run,
 )
+from tests.unit.abtest.virtual_target import CONTROL, TREATMENT, Reply
 
 
 def verdict(test: Experiment) -> Verdict:

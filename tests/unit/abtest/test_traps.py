@@ -13,12 +13,12 @@ from autotuner.domain.experiment import Arm, Experiment, Guardrail, HardLimits, 
 from autotuner.domain.telemetry import Outcome
 from tests.unit.abtest.scripted_target import (
     Moment,
-    Reply,
     Script,
     ScriptedTarget,
     run,
     verdict,
 )
+from tests.unit.abtest.virtual_target import Reply
 
 PLAN = Plan(slot_s=20, washout_min_s=4, washout_max_s=12, cooldown_s=2, max_pairs=14, prior_sd=0.1)
 NO_LIMITS = HardLimits(max_error_share=1.0, tail_factor=math.inf)
@@ -49,7 +49,7 @@ def alike(moment: Moment) -> Reply:
 
 
 def conducted(script: Script, plan: Plan = PLAN, rate_rps: float = 5.0) -> Experiment:
-    return run(ScriptedTarget(script, rate_rps), plan)
+    return run(ScriptedTarget(script, rate_rps=rate_rps), plan)
 
 
 def ended(test: Experiment) -> Verdict:
